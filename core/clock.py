@@ -1,0 +1,37 @@
+"""Time and chance as arguments: the one place that reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the long-running parts need of time and chance."""
+
+    def now(self) -> float:
+        """Seconds of a clock that never goes back (not the time of day)."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that long; never for less than one turn of the event loop."""
+
+    def jitter(self, low: float, high: float) -> float:
+        """A number drawn evenly from low to high."""
+
+
+class SystemClock:
+    """The machine's monotonic clock and Python's generator."""
+
+    def __init__(self) -> None:
+        self._random = random.Random()  # noqa: S311 -- spreads load, guards no secret
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def jitter(self, low: float, high: float) -> float:
+        return self._random.uniform(low, high)

@@ -1,0 +1,66 @@
+"""The one loop that keeps a connection alive: connect, run, say why it ended, wait with jitter, again.
+
+Connecting is inside the guard. The wait doubles while attempts fail and starts over only when the body reported real success
+through `Attempt.succeeded`. Each loss is logged once, with its reason, and each return once (as river
+`internal/notifier/notifier.go` and graphile/worker `listenForChanges` do).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from core.clock import Clock
+from core.errors import RowcastError
+
+_log = structlog.get_logger("supervise")
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 5.0
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at being connected; the body calls `succeeded()` when the connection has proved itself."""
+
+    name: str
+    failures: int
+    worked: bool = field(default=False, init=False)
+
+    def succeeded(self) -> None:
+        if not self.worked and self.failures:
+            _log.info("connection.restored", connection=self.name, failures=self.failures)
+        self.worked = True
+
+
+def delay_after(failures: int, clock: Clock) -> float:
+    """Seconds to wait after that many failures in a row: doubling from 0.1 s to 5 s, each with "equal jitter" (half fixed, half drawn)."""
+    ceiling = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 16))
+    return clock.jitter(ceiling / 2, ceiling)
+
+
+async def supervise(name: str, body: Callable[[Attempt], Awaitable[None]], *, clock: Clock) -> None:
+    """Run `body` for ever. A RowcastError ends one attempt; any other error is a bug and is raised to the owner.
+
+    `body` may return, which counts as a loss without a reason (it is then run again after the first delay).
+    """
+    failures = 0
+    while True:
+        attempt = Attempt(name, failures)
+        try:
+            await body(attempt)
+            reason: str | None = None
+        except* RowcastError as group:
+            reason = str(_first(group))
+        failures = 1 if attempt.worked else failures + 1
+        if failures == 1 and reason is not None:
+            _log.warning("connection.lost", connection=name, reason=reason)
+        await clock.sleep(delay_after(failures, clock))
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,13 @@
+"""Postgres, the log. SQL text lives here and nowhere else, in queries/*.sql and migrations/*.sql.
+
+In: rows that any SQL client inserted. Out: stamped Events, in order.
+
+`connect`     sessions of the bridge, the pool of the web; driver errors become ours at this edge
+`queries`     the named statements
+`outbox`      claim: stamp `seq` on the rows that have none, and read a range of bodies
+`history`     replay: what a stream missed, page by page, each page with last_seq of its own snapshot
+`inbox`       list, read, insert, mark viewed, delete: the HTTP resources
+`migrate`     numbered migrations under a lock of our own; `preflight` says first what would go wrong
+
+May import core.
+"""

@@ -1,0 +1,115 @@
+"""Sessions and the pool. Driver errors become DatabaseUnavailableError here, so that nobody above knows the driver's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+
+from core.errors import ConfigurationError, DatabaseUnavailableError
+from db.queries import query
+
+Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
+
+# Seconds. A peer that is gone without a word is noticed by TCP within this, on either side.
+PEER_TIMEOUT = 10
+CONNECT_TIMEOUT = 5
+PING_TIMEOUT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseConfig:
+    """Where Postgres is (`url`: a libpq URI or keyword string) and how many connections the web's pool may hold."""
+
+    url: str
+    pool_size: int = 4
+
+
+def conninfo(url: str, *, name: str) -> str:
+    """`url` made to find the primary, to notice a dead peer and to show as `name` in pg_stat_activity; raises ConfigurationError."""
+    try:
+        return make_conninfo(
+            url,
+            target_session_attrs="read-write",
+            connect_timeout=CONNECT_TIMEOUT,
+            keepalives_idle=PEER_TIMEOUT,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=PEER_TIMEOUT * 1000,
+            client_encoding="UTF8",
+            application_name=name,
+        )
+    except psycopg.Error as error:
+        raise ConfigurationError(f"ROWCAST_DATABASE_URL is not a Postgres URL ({str(error).strip()}); write postgresql://user:password@host:5432/database.") from error
+
+
+@contextmanager
+def driver_errors(doing: str) -> Iterator[None]:
+    """Turn what the driver raises for a lost or refusing server into DatabaseUnavailableError, with what was being done."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TooManyRequests, TimeoutError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DatabaseUnavailableError(f"Postgres failed while {doing}: {reason}") from error
+    except psycopg.Error as error:
+        raise DatabaseUnavailableError(f"Postgres refused while {doing}: {str(error).strip().splitlines()[0]}") from error
+
+
+@asynccontextmanager
+async def session(url: str, *, name: str) -> AsyncIterator[Connection]:
+    """A dedicated autocommit session of the bridge: never pooled, with no timeout of the database's own, ended by the server if we freeze.
+
+    Raises DatabaseUnavailableError for whatever the driver raises inside.
+    """
+    with driver_errors(f"connecting ({name})"):
+        async with asyncio.timeout(CONNECT_TIMEOUT + 1):
+            connection = await AsyncConnection.connect(conninfo(url, name=name), autocommit=True)
+    try:
+        with driver_errors(f"working ({name})"):
+            await connection.execute(query("session"), {"timeout": f"{PEER_TIMEOUT}s"})
+            yield connection
+    finally:
+        await connection.close()
+
+
+async def ping(connection: Connection) -> None:
+    """Prove that the session answers; raises DatabaseUnavailableError after 3 s of silence."""
+    with driver_errors("pinging"):
+        async with asyncio.timeout(PING_TIMEOUT):
+            await connection.execute(query("ping"))
+
+
+@asynccontextmanager
+async def open_pool(config: DatabaseConfig, *, name: str) -> AsyncIterator[AsyncConnectionPool[Connection]]:
+    """The web's pool: a few sessions to the primary, opened in the background, so that Postgres may be away at start."""
+    pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        conninfo(config.url, name=name),
+        kwargs={"autocommit": True},
+        min_size=min(2, config.pool_size),
+        max_size=config.pool_size,
+        timeout=10,
+        reconnect_timeout=10,
+        open=False,
+        name=name,
+        check=AsyncConnectionPool.check_connection,
+    )
+    await pool.open(wait=False)
+    try:
+        yield pool
+    finally:
+        await pool.close(timeout=2)
+
+
+@asynccontextmanager
+async def borrow(pool: AsyncConnectionPool[Connection], *, doing: str) -> AsyncIterator[Connection]:
+    """A pooled session for one piece of work; raises DatabaseUnavailableError, also when none comes free in 10 s."""
+    with driver_errors(doing):
+        async with pool.connection() as connection:
+            yield connection

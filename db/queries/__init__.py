@@ -1,0 +1,21 @@
+"""The named statements, read once. `{event}` in a statement stands for the fragment `_event.sql`."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import LiteralString, cast
+
+from psycopg import sql
+
+
+def _text(name: str) -> LiteralString:
+    # These files are part of the program, as literal as its source.
+    return cast("LiteralString", files(__package__).joinpath(f"{name}.sql").read_text("utf-8"))
+
+
+@cache
+def query(name: str) -> sql.Composed:
+    """The statement `queries/<name>.sql` with its fragments filled in; raises FileNotFoundError for a name that is none."""
+    fragments = {path.name[1:-4]: sql.SQL(_text(path.name[:-4])) for path in files(__package__).iterdir() if path.name.startswith("_") and path.name.endswith(".sql")}
+    return sql.SQL(_text(name)).format(**fragments)

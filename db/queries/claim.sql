@@ -1,0 +1,60 @@
+-- Stamp the oldest unsequenced rows: candidates → lock → skip → number → update, in one statement (docs/delivery.md tells why so).
+-- Parameters: batch (rows), held (user ids left out until the next poll, an array literal), lowest (the lowest id left out, or null).
+-- One row comes back, whatever was stamped: a frozen client must not be able to stop the server in the middle of a claim.
+WITH before AS MATERIALIZED (
+    SELECT last_seq FROM rowcast.state
+), seen AS MATERIALIZED (
+    SELECT n.tableoid AS rel, n.ctid AS tid, n.id, n.user_id
+    FROM public.notifications AS n
+    WHERE n.seq IS NULL AND (n.user_id IS NULL OR n.user_id <> ALL (%(held)s))
+    ORDER BY n.id
+    LIMIT %(batch)s
+), candidates AS MATERIALIZED (
+    -- A row for everyone above a row left out stays out, and everything after the first such row with it.
+    SELECT * FROM seen
+    WHERE id < coalesce((SELECT min(id) FROM seen WHERE user_id IS NULL AND id > %(lowest)s::bigint), 9223372036854775807)
+), locked AS MATERIALIZED (
+    -- By ctid and nothing else: a row changed since the snapshot then counts as locked.
+    SELECT n.tableoid AS rel, n.ctid AS tid
+    FROM public.notifications AS n
+    WHERE n.ctid = ANY (ARRAY(SELECT tid FROM candidates))
+      AND (n.tableoid, n.ctid) IN (SELECT rel, tid FROM candidates)
+    FOR NO KEY UPDATE OF n SKIP LOCKED
+), skipped AS MATERIALIZED (
+    SELECT c.id, c.user_id
+    FROM candidates AS c LEFT JOIN locked AS l ON l.rel = c.rel AND l.tid = c.tid
+    WHERE l.tid IS NULL
+), first_skipped AS MATERIALIZED (
+    SELECT user_id, min(id) AS id FROM skipped WHERE user_id IS NOT NULL GROUP BY user_id
+), barrier AS MATERIALIZED (
+    -- The first row for everyone that is locked, or comes after any locked row: nothing passes it.
+    SELECT coalesce(min(c.id), 9223372036854775807) AS id
+    FROM candidates AS c
+    WHERE c.user_id IS NULL AND c.id >= (SELECT min(id) FROM skipped)
+), numbered AS MATERIALIZED (
+    SELECT ordered.rel, ordered.tid, nextval('rowcast.seq') AS seq
+    FROM (
+        SELECT c.rel, c.tid
+        FROM candidates AS c LEFT JOIN first_skipped AS f ON f.user_id = c.user_id
+        WHERE c.id < (SELECT id FROM barrier) AND (f.id IS NULL OR c.id < f.id)
+        ORDER BY c.id
+    ) AS ordered
+), stamped AS (
+    UPDATE public.notifications AS n SET seq = s.seq
+    FROM numbered AS s
+    WHERE n.ctid = ANY (ARRAY(SELECT tid FROM numbered)) AND n.ctid = s.tid AND n.tableoid = s.rel
+    RETURNING n.seq
+), moved AS (
+    UPDATE rowcast.state SET last_seq = s.seq
+    FROM (SELECT max(seq) AS seq FROM stamped) AS s
+    WHERE s.seq IS NOT NULL
+    RETURNING last_seq
+)
+SELECT
+    (SELECT last_seq FROM before) AS range_start,
+    (SELECT last_seq FROM moved) AS range_end,
+    (SELECT count(*) FROM stamped) AS stamped,
+    (SELECT count(*) FROM seen) >= %(batch)s AS full_batch,
+    (SELECT count(*) FROM skipped) AS skipped,
+    (SELECT array_cat(%(held)s, coalesce(array_agg(user_id), '{}')) FROM first_skipped)::text AS held,
+    least(%(lowest)s::bigint, (SELECT min(id) FROM skipped)) AS lowest

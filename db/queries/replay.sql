@@ -1,0 +1,26 @@
+-- One page of one user's history above a position, with the log's state in the same snapshot (one row of nulls if the page is empty).
+-- Parameters: user_id, after, upto (null: all that this snapshot sees), unread (only what the user has not viewed), page (rows).
+WITH state AS MATERIALIZED (
+    SELECT last_seq, pruned_seq, least(last_seq, coalesce(%(upto)s::bigint, last_seq)) AS upto FROM rowcast.state
+), page AS MATERIALIZED (
+    SELECT found.seq, found.body FROM (
+        (
+            SELECT n.seq, {event} AS body FROM public.notifications AS n
+            WHERE n.user_id = %(user_id)s AND n.seq > %(after)s AND n.seq <= (SELECT upto FROM state)
+              AND NOT (%(unread)s AND n.is_viewed)
+            ORDER BY n.seq LIMIT %(page)s
+        )
+        UNION ALL
+        (
+            SELECT n.seq, {event} AS body FROM public.notifications AS n
+            WHERE n.user_id IS NULL AND n.seq > %(after)s AND n.seq <= (SELECT upto FROM state)
+              AND NOT (%(unread)s AND (n.is_viewed OR EXISTS (
+                  SELECT FROM rowcast.viewed AS v WHERE v.user_id = %(user_id)s AND v.notification_id = n.id)))
+            ORDER BY n.seq LIMIT %(page)s
+        )
+    ) AS found
+    ORDER BY found.seq LIMIT %(page)s
+)
+SELECT s.last_seq, s.pruned_seq, page.seq, page.body
+FROM state AS s LEFT JOIN page ON true
+ORDER BY page.seq

@@ -1,0 +1,12 @@
+-- What every session of the bridge sets: none of the database's own timeouts or isolation, and an end by the server if we freeze.
+SELECT set_config(s.name, s.value, false)
+FROM (VALUES
+    ('default_transaction_isolation', 'read committed'),
+    ('statement_timeout', '0'),
+    ('lock_timeout', '0'),
+    ('transaction_timeout', '0'),
+    ('idle_session_timeout', %(timeout)s),
+    ('idle_in_transaction_session_timeout', %(timeout)s),
+    ('tcp_user_timeout', %(timeout)s)
+) AS s (name, value)
+WHERE s.name IN (SELECT name FROM pg_catalog.pg_settings) -- transaction_timeout came with Postgres 17
