@@ -55,6 +55,5 @@ SELECT
     (SELECT last_seq FROM moved) AS range_end,
     (SELECT count(*) FROM stamped) AS stamped,
     (SELECT count(*) FROM seen) >= %(batch)s AS full_batch,
-    (SELECT count(*) FROM skipped) AS skipped,
-    (SELECT array_cat(%(held)s, coalesce(array_agg(user_id), '{}')) FROM first_skipped)::text AS held,
+    (SELECT array_cat(%(held)s, coalesce(array_agg(user_id), '{{}}')) FROM first_skipped)::text AS held,
     least(%(lowest)s::bigint, (SELECT min(id) FROM skipped)) AS lowest
