@@ -33,7 +33,9 @@ class UserIdType(StrEnum):
 
 def _bigint(text: str) -> str:
     if not _BIGINT.fullmatch(text) or not _BIGINT_MIN <= int(text) <= _BIGINT_MAX:
-        raise InvalidUserIdError(f"The user id {text[:80]!r} is not a whole number of 64 bits, as user ids of this database are.")
+        raise InvalidUserIdError(
+            f"The user id {text[:80]!r} is not a whole number of 64 bits, as user ids of this database are."
+        )
     return str(int(text))
 
 
@@ -45,5 +47,7 @@ def _uuid(text: str) -> str:
 
 def _text(text: str) -> str:
     if not text or "\x00" in text:
-        raise InvalidUserIdError("A user id must have at least one character and no NUL, which Postgres text can't hold.")
+        raise InvalidUserIdError(
+            "A user id must have at least one character and no NUL, which Postgres text can't hold."
+        )
     return text

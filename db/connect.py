@@ -47,7 +47,9 @@ def conninfo(url: str, *, name: str) -> str:
             application_name=name,
         )
     except psycopg.Error as error:
-        raise ConfigurationError(f"ROWCAST_DATABASE_URL is not a Postgres URL ({str(error).strip()}); write postgresql://user:password@host:5432/database.") from error
+        raise ConfigurationError(
+            f"ROWCAST_DATABASE_URL is not a Postgres URL ({str(error).strip()}); write postgresql://user:password@host:5432/database."
+        ) from error
 
 
 @contextmanager
@@ -59,7 +61,9 @@ def driver_errors(doing: str) -> Iterator[None]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DatabaseUnavailableError(f"Postgres failed while {doing}: {reason}") from error
     except psycopg.Error as error:
-        raise DatabaseUnavailableError(f"Postgres refused while {doing}: {str(error).strip().splitlines()[0]}") from error
+        raise DatabaseUnavailableError(
+            f"Postgres refused while {doing}: {str(error).strip().splitlines()[0]}"
+        ) from error
 
 
 @asynccontextmanager

@@ -17,5 +17,9 @@ def _text(name: str) -> LiteralString:
 @cache
 def query(name: str) -> sql.Composed:
     """The statement `queries/<name>.sql` with its fragments filled in; raises FileNotFoundError for a name that is none."""
-    fragments = {path.name[1:-4]: sql.SQL(_text(path.name[:-4])) for path in files(__package__).iterdir() if path.name.startswith("_") and path.name.endswith(".sql")}
+    fragments = {
+        path.name[1:-4]: sql.SQL(_text(path.name[:-4]))
+        for path in files(__package__).iterdir()
+        if path.name.startswith("_") and path.name.endswith(".sql")
+    }
     return sql.SQL(_text(name)).format(**fragments)

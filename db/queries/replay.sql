@@ -1,18 +1,20 @@
 -- One page of one user's history above a position, with the log's state in the same snapshot (one row of nulls if the page is empty).
--- Parameters: user_id, after, upto (null: all that this snapshot sees), unread (only what the user has not viewed), page (rows).
+-- Parameters: user_id, after, upto (null: all that this snapshot sees), unread (only what the user has not viewed),
+-- page (rows at most), budget (bytes: the page ends with the row that passes it).
 WITH state AS MATERIALIZED (
     SELECT last_seq, pruned_seq, least(last_seq, coalesce(%(upto)s::bigint, last_seq)) AS upto FROM rowcast.state
 ), page AS MATERIALIZED (
-    SELECT found.seq, found.body FROM (
+    SELECT found.*, sum(octet_length(found.body)) OVER (ORDER BY found.seq) - octet_length(found.body) AS before
+    FROM (
         (
-            SELECT n.seq, {event} AS body FROM public.notifications AS n
+            SELECT n.seq, n.user_id::text AS user_id, {event} AS body FROM public.notifications AS n
             WHERE n.user_id = %(user_id)s AND n.seq > %(after)s AND n.seq <= (SELECT upto FROM state)
               AND NOT (%(unread)s AND n.is_viewed)
             ORDER BY n.seq LIMIT %(page)s
         )
         UNION ALL
         (
-            SELECT n.seq, {event} AS body FROM public.notifications AS n
+            SELECT n.seq, n.user_id::text AS user_id, {event} AS body FROM public.notifications AS n
             WHERE n.user_id IS NULL AND n.seq > %(after)s AND n.seq <= (SELECT upto FROM state)
               AND NOT (%(unread)s AND (n.is_viewed OR EXISTS (
                   SELECT FROM rowcast.viewed AS v WHERE v.user_id = %(user_id)s AND v.notification_id = n.id)))
@@ -21,6 +23,7 @@ WITH state AS MATERIALIZED (
     ) AS found
     ORDER BY found.seq LIMIT %(page)s
 )
-SELECT s.last_seq, s.pruned_seq, page.seq, page.body
-FROM state AS s LEFT JOIN page ON true
+SELECT s.last_seq, s.pruned_seq, (SELECT count(*) >= %(page)s OR max(before) >= %(budget)s FROM page) AS more,
+    page.seq, page.user_id, page.body
+FROM state AS s LEFT JOIN page ON page.before < %(budget)s
 ORDER BY page.seq

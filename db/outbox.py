@@ -1,0 +1,115 @@
+"""The outbox: rows that have no place in the log yet get one, and a range of the log is read back with its bodies.
+
+The bridge parses no value of a row: what it holds back comes from Postgres as text and goes back as text, a body is JSON that Postgres built.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import StaleReadError
+from core.events import NOTIFICATION, Event, Range
+from db.connect import Connection, driver_errors
+from db.queries import query
+
+# Seconds. Long enough for a commit that waits for a synchronous standby; a server that is silent for longer is as good as gone.
+STATEMENT_TIMEOUT = 30
+
+WAITING = 1
+BUSY = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A table of rows to be stamped: the kind of its events and its two statements (names of queries)."""
+
+    kind: str
+    claim: str
+    read: str
+
+
+SOURCES = (Source(kind=NOTIFICATION, claim="claim", read="read_range"),)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """What claims leave out until the next poll: users behind a locked row (a Postgres array literal), and the lowest id left out."""
+
+    users: str = "{}"
+    lowest: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.lowest is not None
+
+
+NOTHING_HELD = HeldBack()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one claim did: the range it stamped (None: nothing), whether another would find more, what it had to leave out."""
+
+    stamped: Range | None
+    rows: int
+    more: bool
+    held_back: HeldBack
+
+
+async def claim(session: Connection, source: Source, held_back: HeldBack, *, batch: int) -> Claim:
+    """Stamp up to `batch` of the oldest unsequenced rows, durably once this returns; on the session that holds the leader lock."""
+    parameters = {"batch": batch, "held": held_back.users, "lowest": held_back.lowest}
+    start, end, rows, full, users, lowest = await _one(session, source.claim, parameters, doing="claiming")
+    held = HeldBack(users, lowest)
+    # A full batch of nothing but rows behind one barrier is the end of what can be stamped now.
+    more = full and (rows > 0 or held != held_back)
+    return Claim(Range(start, end) if rows else None, rows, more, held)
+
+
+async def start_term(session: Connection) -> Range:
+    """Begin a term; the range from the last seq ever given to the term's start, which is the first thing to publish."""
+    start, end = await _one(session, "start_term", doing="starting a term")
+    return Range(start, end)
+
+
+async def read_range(session: Connection, source: Source, span: Range) -> AsyncIterator[Event]:
+    """The events of `span`, oldest first, streamed; raises StaleReadError if this server has not got that far."""
+    with driver_errors("reading a range"):
+        async with session.cursor() as cursor:
+            async for last_seq, seq, user_id, body in cursor.stream(
+                query(source.read), {"start": span.start, "end": span.end}
+            ):
+                if last_seq < span.end:
+                    raise StaleReadError
+                if seq is not None:
+                    yield Event(seq, source.kind, user_id, body)
+
+
+async def set_doorbell(session: Connection, mark: int) -> None:
+    """Tell writers to ring (WAITING) or not (BUSY); on the session that holds the leader lock."""
+    await _one(session, "doorbell", {"mark": mark}, doing="setting the doorbell")
+
+
+async def own_xid(session: Connection) -> int:
+    """A transaction id given out now."""
+    (xid,) = await _one(session, "own_xid", doing="taking a transaction id")
+    return int(xid)
+
+
+async def oldest_running(session: Connection) -> int:
+    """The oldest transaction id that may still be running."""
+    (xid,) = await _one(session, "oldest_running", doing="looking for open transactions")
+    return int(xid)
+
+
+async def _one(
+    session: Connection, name: str, parameters: dict[str, Any] | None = None, *, doing: str
+) -> tuple[Any, ...]:
+    with driver_errors(doing):
+        async with asyncio.timeout(STATEMENT_TIMEOUT):
+            row = await (await session.execute(query(name), parameters)).fetchone()
+    if row is None:
+        raise StaleReadError(f"Postgres returned nothing while {doing}: is rowcast.state empty? Run `rowcast migrate`.")
+    return row

@@ -1,0 +1,1 @@
+SELECT buckets FROM rowcast.state

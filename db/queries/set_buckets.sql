@@ -1,0 +1,1 @@
+UPDATE rowcast.state SET buckets = %(buckets)s
