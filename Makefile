@@ -26,6 +26,7 @@ up: $(VENV)/.run.stamp ## Start everything on this machine: Postgres, Valkey, br
 
 .PHONY: setup
 setup: $(VENV)/.dev.stamp ## Prepare .venv: the rowcast command and all that tests and checks use
+	@echo "Ready: $(BIN)/rowcast --help"
 
 ##@ Change it
 .PHONY: test

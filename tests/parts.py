@@ -1,0 +1,94 @@
+"""The parts of a machine that some tests need and that no package index brings: a browser, other Pythons, other servers.
+
+A test says `require("chromium")` and gets the path. Where the part is missing the test is skipped and one line at the end of the run says what was
+not run and how to get it; with CI set a missing part is a failure. `tests/conftest.py` takes `pytest_terminal_summary` from here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something a test may need: where to look for it, and the sentence on how to get it."""
+
+    find: Callable[[], Path | None]
+    get: str
+
+
+def _on_path(*names: str) -> Callable[[], Path | None]:
+    return lambda: next((Path(found) for name in names if (found := shutil.which(name))), None)
+
+
+def _debian_postgres(major: int) -> Callable[[], Path | None]:
+    """The folder with `initdb` and `postgres`: Debian keeps each version beside the others, off PATH."""
+    folder = Path(f"/usr/lib/postgresql/{major}/bin")
+    return lambda: folder if (folder / "initdb").exists() else None
+
+
+PARTS = {
+    "chromium": Part(
+        _on_path("chromium", "chromium-browser", "google-chrome"), "install Chromium (Debian: apt-get install chromium)"
+    ),
+    "node": Part(_on_path("node"), "install Node.js 20 or newer"),
+    "psql": Part(_on_path("psql"), "install the Postgres client (Debian: apt-get install postgresql-client)"),
+    "pgbouncer": Part(_on_path("pgbouncer"), "install PgBouncer (Debian: apt-get install pgbouncer)"),
+    "postgres-15": Part(_debian_postgres(15), "install Postgres 15 (Debian 12: apt-get install postgresql-15)"),
+}
+
+_missing: Counter[str] = Counter()
+
+
+def missing(reason: str) -> NoReturn:
+    """End this test: skipped with one line at the end of the run, or failed where CI promises that nothing is left out."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI is set, so nothing may be left out, but this was: {reason}", pytrace=False)
+    _missing[reason] += 1
+    pytest.skip(reason)
+
+
+def require(name: str) -> Path:
+    """The path of that part; without it the test ends as `missing` says."""
+    part = PARTS[name]
+    found = part.find()
+    if found is None:
+        missing(f"no {name} here: {part.get}")
+    return found
+
+
+@cache
+def _venv313() -> tuple[Path | None, str]:
+    made = subprocess.run(["make", "--silent", "venv313"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return (ROOT / ".venv-3.13" if made.returncode == 0 else None), made.stderr.strip()
+
+
+def python313_venv() -> Path:
+    """A virtual environment with Rowcast on Python 3.13 (its commands in `bin/`), made at first use: half a minute, then at once."""
+    if sys.version_info[:2] == (3, 13):
+        return Path(sys.prefix)
+    venv, why = _venv313()
+    if venv is None:
+        missing(f"no environment with Python 3.13: {why.splitlines()[0] if why else 'make venv313 failed'}")
+    return venv
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each part that was missing: what was not run, and how to get it."""
+    if _missing:
+        terminalreporter.section("not run")
+        for reason, times in sorted(_missing.items()):
+            terminalreporter.line(f"{times} test{'s' * (times > 1)}: {reason}")
