@@ -20,6 +20,8 @@ from typing import NoReturn
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# Debian keeps servers in /usr/sbin, which is not on everyone's PATH.
+_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Part:
 
 
 def _on_path(*names: str) -> Callable[[], Path | None]:
-    return lambda: next((Path(found) for name in names if (found := shutil.which(name))), None)
+    return lambda: next((Path(found) for name in names if (found := shutil.which(name, path=_PATH))), None)
 
 
 def _debian_postgres(major: int) -> Callable[[], Path | None]:
