@@ -5,6 +5,6 @@ FROM (VALUES
     ('client_connection_check_interval', '2s'),
     ('lock_timeout', '10s'),
     ('client_min_messages', 'warning'),
-    ('synchronous_commit', 'on'),
-    ('rowcast.user_id_type', %(user_id_type)s)
+    ('synchronous_commit', 'on')
 ) AS s (name, value)
+WHERE s.name <> 'client_connection_check_interval' OR version() LIKE '%linux%' -- an error where the platform lacks it

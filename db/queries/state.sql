@@ -1,0 +1,2 @@
+-- How the log is set up.
+SELECT buckets FROM rowcast.state
