@@ -1,1 +1,0 @@
-SELECT buckets FROM rowcast.state
