@@ -133,7 +133,7 @@ def test_docs_name_only_targets_that_are_there() -> None:
     named = {
         target
         for path in documents()
-        for target in re.findall(r"(?:`|^|    )make ([a-z][\w-]*)", tracked()[path], re.MULTILINE)
+        for target in re.findall(r"(?:`|^    )make ([a-z][\w-]*)", tracked()[path], re.MULTILINE)
     }
     assert named <= targets
 
