@@ -6,7 +6,6 @@ from whole migrations.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from db.connect import conninfo, driver_errors
 from db.ledger import Ledger
 from db.locks import LEADER, MIGRATE, NAMESPACE
 from db.migrations import highest, migration_files
-from db.poolers import require_own_session
+from db.poolers import require_own_session_now
 from db.queries import query
 from db.survey import Survey
 
@@ -170,7 +169,7 @@ def _session(url: str) -> Iterator[Session]:
         survey = _survey(session)
         judge.require_primary(survey)
         if session.info.backend_pid != survey.pid:
-            asyncio.run(require_own_session(address))
+            require_own_session_now(address)
         session.execute(query("session"), {"timeout": IDLE})
         session.execute(query("migrate_session"))
         yield session

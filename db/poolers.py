@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 from psycopg import AsyncConnection
 
@@ -32,6 +33,12 @@ async def require_own_session(conninfo: str) -> None:
             "Between Rowcast and Postgres stands a pooler in transaction mode, which loses locks and LISTEN: "
             "give Rowcast an address of Postgres itself, or a pool in session mode (PgBouncer: pool_mode=session)."
         )
+
+
+def require_own_session_now(conninfo: str) -> None:
+    """The same for who is not in a coroutine; blocks, in a thread of its own, since this one may have an event loop all the same."""
+    with ThreadPoolExecutor(1, "pooler-check") as thread:
+        thread.submit(lambda: asyncio.run(require_own_session(conninfo))).result()
 
 
 async def _server_sessions(conninfo: str) -> tuple[set[int], set[int]]:

@@ -1,0 +1,176 @@
+"""rowcast migrate: once is enough, twenty at once are one, a kill leaves no half, and nothing is changed where it would go wrong."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from core.errors import ConfigurationError, DatabaseUnavailableError, DatabaseUnfitError
+from core.user_ids import UserIdType
+from db.locks import LEADER, MIGRATE, NAMESPACE
+from db.migrate import MigrationResult, migrate
+from db.migrations import latest, migration_files
+from tests.db.databases import Databases
+
+
+def quiet(_: str) -> None:
+    """Nobody listens."""
+
+
+def value(address: str, statement: bytes) -> object:
+    """The first value of what the statement returns."""
+    with psycopg.connect(address, autocommit=True) as connection:
+        row = connection.execute(statement).fetchone()
+    return row and row[0]
+
+
+RELATIONS = b"SELECT count(*) FROM pg_class WHERE relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'rowcast'))"
+
+
+def test_once_builds_everything(empty: str) -> None:
+    told: list[str] = []
+    result = migrate(empty, say=told.append)
+    assert result == MigrationResult(
+        tuple(file.name.removesuffix(".sql") for file in migration_files()), latest(), UserIdType.BIGINT, 1
+    )
+    assert told[0] == "Applied 0001_notifications."
+
+
+def test_twice_changes_nothing_and_says_so(empty: str) -> None:
+    first = migrate(empty, user_id_type=UserIdType.UUID, buckets=4, say=quiet)
+    told: list[str] = []
+    second = migrate(empty, say=told.append)
+    assert second == MigrationResult((), first.migration, UserIdType.UUID, 4)
+    assert told == [
+        f"Nothing to migrate: database {value(empty, b'SELECT current_database()')} is at migration {latest()}."
+    ]
+
+
+def test_twenty_at_once_are_one(empty: str) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        results = list(pool.map(lambda _: migrate(empty, roles=True, say=quiet), range(20)))
+    assert sorted(len(result.applied) for result in results) == [0] * 19 + [len(migration_files())]
+    assert {result.migration for result in results} == {latest()}
+
+
+@pytest.mark.parametrize("user_id_type", UserIdType)
+def test_the_type_of_user_ids_is_chosen_once(databases: Databases, user_id_type: UserIdType) -> None:
+    with databases.empty() as address:
+        assert migrate(address, user_id_type=user_id_type, say=quiet).user_id_type == user_id_type
+        assert migrate(address, say=quiet).user_id_type == user_id_type
+        other = UserIdType.TEXT if user_id_type != UserIdType.TEXT else UserIdType.BIGINT
+        with pytest.raises(DatabaseUnfitError, match=f"are {user_id_type}, not {other}"):
+            migrate(address, user_id_type=other, say=quiet)
+
+
+def test_a_newer_database_is_refused_with_both_numbers(empty: str) -> None:
+    migrate(empty, say=quiet)
+    with psycopg.connect(empty) as connection:
+        connection.execute(
+            "INSERT INTO rowcast._yoyo_migration (migration_hash, migration_id) VALUES ('x', '9999_from_the_future')"
+        )
+    with pytest.raises(DatabaseUnfitError, match=f"at migration 9999, and this Rowcast knows only up to {latest()}:"):
+        migrate(empty, say=quiet)
+
+
+def test_a_migration_that_fails_leaves_no_trace(empty: str, tmp_path: Path) -> None:
+    bad = tmp_path / "9000_bad.sql"
+    bad.write_text("CREATE TABLE rowcast.half (); SELECT 1 / 0;")
+    migrate(empty, say=quiet)
+    before = value(empty, RELATIONS)
+    with pytest.raises(DatabaseUnfitError, match="Migration 9000_bad failed and was rolled back: division by zero"):
+        migrate(empty, say=quiet, files=[*migration_files(), bad])
+    assert value(empty, RELATIONS) == before
+    bad.write_text("CREATE TABLE rowcast.whole (); SELECT '50 %'; DO $$ BEGIN PERFORM 1; PERFORM 2; END $$;")
+    assert migrate(empty, say=quiet, files=[*migration_files(), bad]).applied == ("9000_bad",)
+
+
+def test_killed_in_the_middle_it_works_the_next_time(empty: str) -> None:
+    """kill -9 while the first migration stands inside its transaction, in the way of a name that another session is taking."""
+    code = "import sys; from db.migrate import migrate; migrate(sys.argv[1], say=print)"
+    with psycopg.connect(empty) as blocker:
+        blocker.execute("CREATE TABLE public.notifications_unread ()")
+        with psycopg.connect(empty, autocommit=True) as observer:
+            process = subprocess.Popen([sys.executable, "-c", code, empty])
+            wait_for(
+                observer,
+                b"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                b"AND application_name = 'rowcast migrate' AND wait_event_type = 'Lock'",
+            )
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        blocker.rollback()
+    assert value(empty, b"SELECT to_regclass('public.notifications')") is None
+    assert migrate(empty, say=quiet).applied == ("0001_notifications",)
+
+
+def test_a_lock_that_is_not_to_be_had_is_given_up(empty: str, tmp_path: Path) -> None:
+    """A migration doesn't queue up before the table for long: every INSERT would wait behind it."""
+    migrate(empty, say=quiet)
+    change = tmp_path / "9000_change.sql"
+    change.write_text("SET LOCAL lock_timeout = '50ms'; ALTER TABLE public.notifications ADD COLUMN more text;")
+    with psycopg.connect(empty) as reader:
+        reader.execute("SELECT FROM public.notifications")
+        with pytest.raises(DatabaseUnavailableError, match="waited 10 s for a lock"):
+            migrate(empty, say=quiet, files=[*migration_files(), change])
+    assert migrate(empty, say=quiet, files=[*migration_files(), change]).applied == ("9000_change",)
+
+
+def test_buckets_are_left_set_and_bounded(empty: str) -> None:
+    assert migrate(empty, say=quiet).buckets == 1
+    assert migrate(empty, buckets=16384, say=quiet).buckets == 16384
+    assert migrate(empty, say=quiet).buckets == 16384
+    for wrong in (0, -1, 16385):
+        with pytest.raises(ConfigurationError, match=f"from 1 to 16384, not {wrong}"):
+            migrate(empty, buckets=wrong, say=quiet)
+
+
+def test_buckets_do_not_change_under_a_leader(empty: str) -> None:
+    migrate(empty, buckets=4, say=quiet)
+    with psycopg.connect(empty, autocommit=True) as leader:
+        leader.execute("SELECT pg_advisory_lock(%s, %s)", (NAMESPACE, LEADER))
+        with pytest.raises(
+            DatabaseUnfitError, match="stop them all, run `rowcast migrate --buckets 8`, start them again"
+        ):
+            migrate(empty, buckets=8, say=quiet)
+        assert migrate(empty, buckets=4, say=quiet).buckets == 4
+    assert migrate(empty, buckets=8, say=quiet).buckets == 8
+
+
+def test_the_lock_does_not_outlive_a_run(empty: str) -> None:
+    migrate(empty, say=quiet)
+    assert value(empty, b"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+def test_a_migrator_that_waits_says_so_and_does_not_hold_back_vacuum(empty: str) -> None:
+    told: list[str] = []
+    with psycopg.connect(empty, autocommit=True) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", (NAMESPACE, MIGRATE))
+        waiting = pool.submit(migrate, empty, say=told.append)
+        wait_for(
+            other,
+            b"SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(0.2)%' AND pid <> pg_backend_pid()",
+        )
+        other.execute("SELECT pg_current_xact_id(), set_config('test.burnt', pg_current_xact_id()::text, false)")
+        # It still waits, and its snapshot is one taken after that transaction.
+        wait_for(
+            other,
+            b"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rowcast migrate' "
+            b"AND (backend_xmin IS NULL OR backend_xmin::text::bigint > current_setting('test.burnt')::bigint)",
+        )
+        assert not waiting.done()
+        other.execute("SELECT pg_advisory_unlock_all()")
+        assert waiting.result().applied
+    assert told[0] == "Another migration is running; waiting for its end."
+
+
+def wait_for(observer: psycopg.Connection[tuple[object, ...]], statement: bytes) -> None:
+    """Ask the server until the statement returns something else than zero."""
+    while (row := observer.execute(statement).fetchone()) and not row[0]:
+        observer.execute("SELECT pg_sleep(0.01)")
