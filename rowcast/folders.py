@@ -1,20 +1,16 @@
-"""What a server stands on: an account, a folder, a port."""
+"""Folders and files of `up`: where its data really is, which account its servers run as, files written whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import pwd
-import socket
-from collections.abc import Iterable
 from pathlib import Path
 
+from core.errors import RowcastError
 from rowcast.children import Account
-from rowcast.embedded.server import EmbeddedServerError
 
 _FOR_ROOT = Path("/var/lib/rowcast")
-# Below the ports that Linux (32768) and macOS (49152) hand out to clients, so that a server finds its port free again.
-_FIRST_PORT, _PORTS = 15_000, 15_000
 
 
 def server_account() -> Account | None:
@@ -27,7 +23,7 @@ def server_account() -> Account | None:
         except KeyError:
             continue
         return Account(name, entry.pw_uid, entry.pw_gid)
-    raise EmbeddedServerError(
+    raise RowcastError(
         "Postgres does not run as root, and there is no account `postgres` or `nobody` to run it as: run rowcast as an ordinary user."
     )
 
@@ -77,36 +73,3 @@ def write_private(path: Path, text: str, account: Account | None = None) -> None
     if account is not None:
         os.chown(making, account.uid, account.gid)
     making.replace(path)
-
-
-def choose_port(remembered: Path) -> int:
-    """A port of 127.0.0.1 that is free now: the one written in `remembered` if it still is, else another, which is then written there."""
-    candidates = [*_read_port(remembered), *_spread(str(remembered))]
-    for port in candidates:
-        if is_free(port):
-            write_private(remembered, f"{port}\n")
-            return port
-    raise EmbeddedServerError(f"No free port on 127.0.0.1 in a thousand tries from {candidates[0]}.")
-
-
-def _read_port(remembered: Path) -> Iterable[int]:
-    try:
-        return [int(remembered.read_text("utf-8"))]
-    except (OSError, ValueError):
-        return []
-
-
-def _spread(seed: str) -> Iterable[int]:
-    start = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big")
-    return [_FIRST_PORT + (start + step) % _PORTS for step in range(1000)]
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of 127.0.0.1 now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
-            return False
-    return True

@@ -1,0 +1,1 @@
+"""One module for each subcommand: its flags, its help, and a call. What they do is elsewhere."""

@@ -1,0 +1,56 @@
+"""Flags for the settings a command uses, made from the settings themselves."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
+
+import click
+
+from rowcast import logs
+from rowcast.settings import Settings, flag, load, variable
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_ALWAYS = ("log_level", "log_format", "env_file")
+
+
+def takes_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command a flag for each of these settings and hand it the Settings as its first argument, with logging set up."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(**arguments: Any) -> Any:
+            flags = {name: arguments.pop(name) for name in (*names, *_ALWAYS)}
+            settings, warnings = load(flags)
+            logs.set_up(settings.log_level, settings.log_format)
+            for sentence in warnings:
+                click.echo(f"rowcast: {sentence}", err=True)
+            return command(settings, **arguments)
+
+        for name in reversed((*names, *_ALWAYS)):
+            run = _option(name)(run)
+        return run
+
+    return decorate
+
+
+def _option(name: str) -> Callable[[_Command], _Command]:
+    field = Settings.model_fields[name]
+    text = f"{field.description} [{variable(name)}{_default(field.default)}]"
+    if field.annotation is bool:
+        return click.option(flag(name), name, is_flag=True, default=None, help=text)
+    return click.option(flag(name), name, metavar=_metavar(field.annotation), default=None, help=text)
+
+
+def _default(value: object) -> str:
+    return "" if value in (None, "", False) else f", default {value}"
+
+
+def _metavar(annotation: Any) -> str:
+    """What goes after the flag: the words that may be said, or the kind of value."""
+    words = [word for part in (annotation, *get_args(annotation)) for word in get_args(part) if isinstance(word, str)]
+    if words:
+        return "|".join(dict.fromkeys(words))
+    kinds = {int: "N", float: "SECONDS"}
+    return kinds.get(annotation, getattr(annotation, "metavar", "TEXT"))

@@ -1,0 +1,131 @@
+"""What `up` runs: the addresses, a place for each process, and the files that tell others about them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rowcast.children import Child, start_child
+from rowcast.folders import write_private
+from rowcast.keeper import Place
+from rowcast.possession import Possession
+from rowcast.settings import Settings
+from rowcast.sockets import http_address
+from rowcast.workers import STOP, rowcast_command, start_web
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Stack:
+    """What runs, or is about to: addresses, places, and where they are written down."""
+
+    settings: Settings
+    possession: Possession
+    sockets: list[socket.socket]
+    say: Say
+    database_url: str = ""
+    redis_url: str = ""
+    ready: bool = False
+    postgres: Place | None = None
+    valkey: Place | None = None
+    bridge: list[Place] = field(default_factory=list)
+    web: list[Place] = field(default_factory=list)
+    _ports: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.database_url, self.redis_url = self.settings.database_url, self.settings.redis_url
+        if not self.database_url:
+            self.postgres = Place("postgres", self._start_postgres)
+        if not self.redis_url:
+            self.valkey = Place("valkey", self._start_valkey)
+        self.bridge = [Place("bridge", self._start_bridge)]
+        names = (
+            ["web"]
+            if self.settings.workers == 1
+            else [f"web {number}" for number in range(1, self.settings.workers + 1)]
+        )
+        self.web = [self._web_place(name) for name in names]
+
+    @property
+    def web_url(self) -> str:
+        return http_address(self.sockets[0])
+
+    @property
+    def servers(self) -> list[Place]:
+        return [place for place in (self.postgres, self.valkey) if place]
+
+    @property
+    def places(self) -> list[Place]:
+        """All, in the order of starting."""
+        return [*self.servers, *self.bridge, *self.web]
+
+    def report(self) -> dict[str, Any]:
+        """What the ready file says."""
+        return {
+            "web_url": self.web_url,
+            "database_url": self.database_url,
+            "redis_url": self.redis_url,
+            "pids": {
+                "up": os.getpid(),
+                "postgres": self.postgres.pid if self.postgres else None,
+                "valkey": self.valkey.pid if self.valkey else None,
+                "bridge": [place.pid for place in self.bridge],
+                "web": [place.pid for place in self.web],
+            },
+        }
+
+    def write_report(self) -> None:
+        """Write the ready file, and up.json for `send` and `tail`, each whole; nothing before everything is ready."""
+        if self.ready:
+            for path in self._report_files():
+                write_private(path, json.dumps(self.report(), indent=2) + "\n")
+
+    def remove_report(self) -> None:
+        for path in self._report_files():
+            path.unlink(missing_ok=True)
+
+    def _report_files(self) -> list[Path]:
+        own = self.possession.folder / "up.json"
+        return [own, self.settings.ready_file] if self.settings.ready_file else [own]
+
+    def _start_postgres(self) -> Child:
+        from rowcast.embedded import start_postgres  # noqa: PLC0415 -- an extra: not there where servers of one's own are used
+
+        server = start_postgres(
+            self.possession.folder, port=self._ports.get("postgres"), inherit=[self.possession.children_lock]
+        )
+        self.database_url, self._ports["postgres"] = server.url, server.port
+        return server.child
+
+    def _start_valkey(self) -> Child:
+        from rowcast.embedded import start_valkey  # noqa: PLC0415
+
+        server = start_valkey(
+            self.possession.folder, port=self._ports.get("valkey"), inherit=[self.possession.children_lock]
+        )
+        self.redis_url, self._ports["valkey"] = server.url, server.port
+        return server.child
+
+    def _start_bridge(self) -> Child:
+        env = self._child_settings().child_environment()
+        return start_child(
+            "bridge", rowcast_command("bridge"), env=env, signals=STOP, pass_fds=[self.possession.children_lock]
+        )
+
+    def _web_place(self, name: str) -> Place:
+        inherit = [self.possession.children_lock]
+        return Place(
+            name, lambda: start_web(self._child_settings(), self.sockets, name=name, inherit=inherit, own_session=True)
+        )
+
+    def _child_settings(self) -> Settings:
+        """What bridge and web are told; only warnings of theirs go to our terminal unless a level was asked for."""
+        level = self.settings.log_level if self.settings.chosen("log_level") else "warning"
+        changes = {"database_url": self.database_url, "redis_url": self.redis_url, "auth": "off", "log_level": level}
+        return self.settings.model_copy(update=changes)

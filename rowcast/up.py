@@ -1,0 +1,135 @@
+"""`rowcast up`: Postgres, Valkey, bridge and web on one machine, each replaced when it ends, all of them gone when we are.
+
+Start, one after the other: the folder is ours (`possession`), the port is ours, servers, migrations, bridge and web, ready.
+Stop, in the reverse order: web, bridge, Valkey, Postgres. A kill -9 of this process ends the children through their leashes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any
+
+from core.clock import SystemClock
+from core.errors import RowcastError
+from db.migrate import migrate
+from rowcast.folders import prepare_folder, state_folder
+from rowcast.keeper import Keeper, Place
+from rowcast.possession import Possession, possess
+from rowcast.readiness import wait_until_ready
+from rowcast.settings import Settings, require_auth_off
+from rowcast.signals import until_signalled
+from rowcast.sockets import Bind, listen
+from rowcast.stack import Say, Stack
+
+_READY_WITHIN = 60.0
+_FIRST_INSERT = """"INSERT INTO notifications (user_id, message) VALUES (1, 'hello')\""""
+
+
+def run_up(settings: Settings, say: Say) -> None:
+    """Run everything until SIGINT or SIGTERM; progress, the final screen and each restart go to `say`. Raises RowcastError."""
+    if settings.auth is not None:
+        require_auth_off(settings)
+    with contextlib.ExitStack() as undo:
+        possession = undo.enter_context(_own_folder(settings, say))
+        bind = Bind(f"127.0.0.1:{settings.port}", ((socket.AF_INET, ("127.0.0.1", settings.port)),))
+        sockets = [undo.enter_context(made) for made in listen(bind, flag="--port")]
+        stack = Stack(settings, possession, sockets, say)
+        asyncio.run(until_signalled(run_stack(stack)))
+
+
+@contextlib.contextmanager
+def _own_folder(settings: Settings, say: Say) -> Iterator[Possession]:
+    folder = state_folder(settings.data_dir)
+    if folder != settings.data_dir.expanduser().absolute():
+        say(
+            f"Data is kept in {folder}, as the account that Postgres runs as can't enter {settings.data_dir.absolute()}"
+        )
+    try:
+        prepare_folder(folder)
+        with possess(folder, say) as possession:
+            yield possession
+    except PermissionError as error:
+        raise RowcastError(
+            f"{error.filename}: {error.strerror}. Run rowcast as its owner, or give another --data-dir."
+        ) from error
+
+
+async def run_stack(stack: Stack) -> None:
+    """Start all, then keep all running until cancelled; everything has stopped when this ends, whatever ended it."""
+    keeper = Keeper(SystemClock(), stack.say, stack.write_report)
+    async with keeper.watching():
+        try:
+            stack.remove_report()
+            await _start(stack, keeper)
+            await _keep(stack, keeper)
+        finally:
+            stack.remove_report()
+            await _stop(stack, keeper)
+
+
+async def _start(stack: Stack, keeper: Keeper) -> None:
+    if stack.servers:
+        stack.say("Starting " + " and ".join(place.name.capitalize() for place in stack.servers))
+    await _together(keeper.fill, stack.servers)
+    await asyncio.to_thread(_migrate, stack)
+    stack.say("Starting bridge and web")
+    await _together(keeper.fill, [*stack.bridge, *stack.web])
+
+
+def _migrate(stack: Stack) -> None:
+    chosen = stack.settings.chosen
+    migrate(
+        stack.database_url,
+        user_id_type=stack.settings.user_id_type if chosen("user_id_type") else None,
+        buckets=stack.settings.buckets if chosen("buckets") else None,
+        roles=stack.postgres is not None,
+        say=stack.say,
+    )
+
+
+async def _keep(stack: Stack, keeper: Keeper) -> None:
+    async with asyncio.TaskGroup() as group:
+        for place in stack.places:
+            group.create_task(keeper.keep(place), name=f"keep {place.name}")
+        await wait_until_ready(stack.web_url, within=_READY_WITHIN)
+        stack.ready = True
+        stack.write_report()
+        stack.say(final_screen(stack))
+
+
+async def _stop(stack: Stack, keeper: Keeper) -> None:
+    """In the reverse order of starting, so that nobody misses what it stands on."""
+    stack.ready = False
+    for places in (stack.web, stack.bridge, stack.servers):
+        await _together(keeper.empty, places)
+
+
+async def _together(act: Callable[[Place], Coroutine[Any, Any, object]], places: Sequence[Place]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for place in places:
+            group.create_task(act(place), name=place.name)
+
+
+def final_screen(stack: Stack) -> str:
+    """What a newcomer needs next, each line ready to paste."""
+    psql = shutil.which("psql") or (stack.postgres and _bundled_psql(stack)) or "psql"
+    lines = (
+        "",
+        f"  Rowcast is up: {stack.web_url}    (Ctrl-C stops it)",
+        "",
+        f"  Database  {stack.database_url}",
+        f"  Watch     curl -N {stack.web_url}/events/1",
+        f"  Insert    {psql} '{stack.database_url}' -c {_FIRST_INSERT}",
+        "",
+    )
+    return "\n".join(lines)
+
+
+def _bundled_psql(stack: Stack) -> str:
+    from rowcast.embedded.binaries import postgres_programs  # noqa: PLC0415 -- an extra
+
+    return str(postgres_programs(stack.possession.folder, None) / "psql")
