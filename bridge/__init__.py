@@ -1,0 +1,14 @@
+"""The bridge: one leader stamps new rows and publishes them, any number of followers wait to take over.
+
+In: the doorbell (NOTIFY) and the table. Out: batches and marks for every bucket of Redis.
+
+`listener`   LISTEN on a session of its own; rings the bell
+`bell`       the bell, and whether anybody would hear it
+`leader`     follower and leader: who holds the advisory lock, stamps
+`sequencer`  claim, hand over, fall asleep without missing a row
+`nap`        the decision when it is safe to sleep: pure
+`relay`      read a stamped range on a third session, cut it into batches, offer them to the publishers
+`service`    one TaskGroup over all of it; health
+
+May import core, db and fanout.
+"""

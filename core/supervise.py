@@ -41,26 +41,41 @@ def delay_after(failures: int, clock: Clock) -> float:
     return clock.jitter(ceiling / 2, ceiling)
 
 
-async def supervise(name: str, body: Callable[[Attempt], Awaitable[None]], *, clock: Clock) -> None:
-    """Run `body` for ever. A RowcastError ends one attempt; any other error is a bug and is raised to the owner.
+async def supervise(
+    name: str,
+    body: Callable[[Attempt], Awaitable[None]],
+    *,
+    clock: Clock,
+    until: Callable[[], bool] = lambda: False,
+    fatal: type[RowcastError] | tuple[type[RowcastError], ...] = (),
+) -> None:
+    """Run `body` again and again, until `until` says so after one of its runs.
 
-    `body` may return, which counts as a loss without a reason (it is then run again after the first delay).
+    A RowcastError ends one attempt, unless it is `fatal`, which is raised; any other error is a bug and is raised too. `body` may
+    return, which counts as a loss without a reason.
     """
     failures = 0
     while True:
         attempt = Attempt(name, failures)
+        reason: str | None = None
         try:
             await body(attempt)
-            reason: str | None = None
-        except* RowcastError as group:
-            reason = str(_first(group))
+        except Exception as error:
+            cause = first_cause(error)
+            if not isinstance(cause, RowcastError) or isinstance(cause, fatal):
+                raise
+            reason = str(cause)
+        if until():
+            return
         failures = 1 if attempt.worked else failures + 1
         if failures == 1 and reason is not None:
             _log.warning("connection.lost", connection=name, reason=reason)
         await clock.sleep(delay_after(failures, clock))
 
 
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def first_cause(error: BaseException) -> BaseException:
+    """What went wrong inside the task groups. A bug comes before a loss that Rowcast knows how to handle."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    causes = [first_cause(inner) for inner in error.exceptions]
+    return next((cause for cause in causes if not isinstance(cause, RowcastError)), causes[0])

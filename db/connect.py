@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -117,3 +117,16 @@ async def borrow(pool: AsyncConnectionPool[Connection], *, doing: str) -> AsyncI
     with driver_errors(doing):
         async with pool.connection() as connection:
             yield connection
+
+
+async def listen(connection: Connection) -> None:
+    """LISTEN on the doorbell's channel; committed when this returns."""
+    with driver_errors("listening"):
+        await connection.execute(query("listen"))
+
+
+async def notifications(connection: Connection, seconds: float) -> AsyncGenerator[None, None]:
+    """One None for each NOTIFY that comes within `seconds`. Take all of them: leaving early loses some."""
+    with driver_errors("listening"):
+        async for _ in connection.notifies(timeout=seconds):
+            yield None

@@ -20,6 +20,7 @@ Pool: TypeAlias = AsyncConnectionPool[Connection]
 
 PAGE_ROWS = 500
 PAGE_BYTES = 1 << 20
+NOTHING_ABOVE = 2**63 - 1  # a position above all others: a page above it tells the end of the log and nothing else
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,100 @@
+"""Who may stamp: the session that holds one advisory lock. Lock, claim and doorbell's mark are that session's, so that who loses the
+one loses the others.
+
+    follower ──pg_try_advisory_lock, once a second──► leader ──session lost──► (new session) follower
+                                                        └──told to stop: doorbell busy, unlock──► gone
+
+A follower never waits inside Postgres for the lock (that would hold back vacuum) and does not LISTEN (a frozen one would pin the
+NOTIFY queue). A leader that freezes is ended by the server after 10 s without a word; one that hangs in a statement for 10 s is
+ended by a follower, where its role may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from bridge.bell import Bell
+from bridge.config import BridgeConfig
+from bridge.listener import Listener
+from bridge.relay import Relay
+from bridge.sequencer import Sequencer
+from core.clock import Clock
+from db import leadership
+from db.connect import Connection
+from fanout.buckets import Buckets
+from fanout.publisher import Publisher
+
+_log = structlog.get_logger("leader")
+
+TRY_EVERY = 1.0
+PATIENCE = 10.0
+EMPTY_TIMEOUT = 2.0
+
+
+async def run_follower(session: Connection, clock: Clock) -> None:
+    """Return once the session holds the leader lock; raises DatabaseUnavailableError when the session is lost."""
+    told = False
+    while not await leadership.try_lead(session):
+        if not told:
+            _log.info("leader.following")
+            told = True
+        await _end_stuck_leader(session)
+        await clock.sleep(TRY_EVERY)
+    _log.info("leader.leading")
+
+
+async def _end_stuck_leader(session: Connection) -> None:
+    try:
+        ended = await leadership.end_stuck_leader(session, PATIENCE)
+    except leadership.NotAllowedError as error:
+        _log.warning("leader.stuck", reason=str(error))
+        return
+    for pid in ended:
+        _log.warning("leader.ended", pid=pid, why=f"busy with one statement for more than {PATIENCE:g} s")
+
+
+class Leader:
+    """One term: the sequencer on the session with the lock, and what it needs beside it, in one TaskGroup."""
+
+    def __init__(
+        self, session: Connection, config: BridgeConfig, buckets: Buckets, publishers: Sequence[Publisher], clock: Clock
+    ) -> None:
+        self._session = session
+        self._bell = Bell()
+        self._publishers = publishers
+        self._relay = Relay(config.database_url, buckets, publishers, clock)
+        self._listener = Listener(config.database_url, self._bell, clock)
+        self._sequencer = Sequencer(session, self._bell, self._relay, config, clock)
+
+    def stop(self) -> None:
+        """Finish the batch in hand and leave."""
+        self._sequencer.stopping = True
+        self._bell.ring()
+
+    async def run(self) -> None:
+        """Lead until told to stop; raises DatabaseUnavailableError (in a group) when the session is lost."""
+        async with asyncio.TaskGroup() as tasks:
+            helpers = [
+                tasks.create_task(self._listener.run(), name="listener"),
+                tasks.create_task(self._relay.run(), name="relay"),
+                *(tasks.create_task(publisher.run(), name="publisher") for publisher in self._publishers),
+            ]
+            await self._sequencer.run()
+            await self._empty()
+            for helper in helpers:
+                helper.cancel()
+        await leadership.stop_leading(self._session)
+        _log.info("leader.left")
+
+    async def _empty(self) -> None:
+        """Send what is stamped. What is left after 2 s, every web process finds as a hole."""
+        try:
+            async with asyncio.timeout(EMPTY_TIMEOUT):
+                await self._relay.drain()
+                for publisher in self._publishers:
+                    await publisher.drain()
+        except TimeoutError:
+            _log.warning("leader.left_unsent")

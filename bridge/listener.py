@@ -1,0 +1,41 @@
+"""The doorbell's ear: LISTEN on a session of its own, proved alive by a round trip each second."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from bridge.bell import Bell
+from core.clock import Clock
+from core.supervise import Attempt, supervise
+from db.connect import listen, notifications, ping, session
+
+PING_EVERY = 1.0
+
+
+class Listener:
+    """Rings `bell` for every NOTIFY rowcast, and for every new LISTEN: what was inserted while nobody listened is to be claimed."""
+
+    def __init__(self, database_url: str, bell: Bell, clock: Clock) -> None:
+        self._url = database_url
+        self._bell = bell
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Listen and listen again; returns only by cancellation."""
+        await supervise("postgres listen", self._listen_once, clock=self._clock)
+
+    async def _listen_once(self, attempt: Attempt) -> None:
+        async with session(self._url, name="rowcast-listen") as connection:
+            try:
+                await listen(connection)
+                self._bell.connected = True
+                self._bell.ring()
+                attempt.succeeded()
+                while True:
+                    # To its natural end: leaving early loses what came in the same packet.
+                    async with aclosing(notifications(connection, PING_EVERY)) as heard:
+                        async for _ in heard:
+                            self._bell.ring()
+                    await ping(connection)
+            finally:
+                self._bell.connected = False

@@ -1,0 +1,160 @@
+"""The heart of the bridge: stamp what is new, hand the range over, and fall asleep without missing a row.
+
+It works on the session that holds the leader lock and on no other: who lost the lock can neither stamp nor touch the doorbell.
+The loop is one turn after another: claim; then, by what it found, claim again, fall a step further asleep, or wait for the bell.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+
+from bridge.bell import Bell
+from bridge.config import BridgeConfig
+from bridge.nap import Nap, State
+from core.clock import Clock
+from core.events import Range
+from db import outbox
+from db.connect import Connection
+from db.outbox import NOTHING_HELD, SOURCES, HeldBack, Source
+
+_log = structlog.get_logger("sequencer")
+
+# Seconds. The poll is the claim session's heartbeat too, so it is never rarer than this.
+HEARTBEAT = 1.0
+# While something holds rows back (a lock, an old transaction) no NOTIFY tells that it went: poll fast at first, then less.
+FIRST_POLL = 0.01
+# Under load: how long between two claims, so that one commit carries several rows, and how long without rows before falling asleep.
+BUSY_PAUSE = 0.002
+BUSY_LINGER = 0.03
+# Turns in a row that found more waiting: from then on writers are spared the doorbell.
+PRESSURE = 3
+
+
+class Outlet(Protocol):
+    """Where stamped ranges go, in order."""
+
+    async def stamped(self, source: Source, span: Range) -> None:
+        """A range to be read and published."""
+
+    async def term_started(self, span: Range) -> None:
+        """The first range of a term: no rows, from the last seq ever given to the term's start."""
+
+    def alive(self, end: int) -> None:
+        """The claim session answered just now, and all up to `end` was handed over: the second's heartbeat."""
+
+
+class Sequencer:
+    """One term of leadership. `run` until the session is lost, or cancelled."""
+
+    def __init__(self, session: Connection, bell: Bell, outlet: Outlet, config: BridgeConfig, clock: Clock) -> None:
+        self._session = session
+        self._bell = bell
+        self._outlet = outlet
+        self._config = config
+        self._clock = clock
+        self._nap = Nap()
+        self._held: dict[Source, HeldBack] = dict.fromkeys(SOURCES, NOTHING_HELD)
+        self._end = 0
+        self._pressure = 0
+        self._last_rows = clock.now()
+        self._next_poll = clock.now()
+        self._poll_delay = config.poll_interval
+        self._restless = False
+        self._next_heartbeat = clock.now()
+        self.stopping = False
+
+    async def run(self) -> None:
+        """Start a term, then stamp until told to stop; raises DatabaseUnavailableError when the session is lost."""
+        span = await outbox.start_term(self._session)
+        self._end = span.end
+        _log.info("term.started", seq=span.end)
+        await self._outlet.term_started(span)
+        while not self.stopping:
+            await self._turn()
+        # Writers must not pay for a bridge that is not there.
+        await outbox.set_doorbell(self._session, outbox.BUSY)
+
+    async def _turn(self) -> None:
+        polling = self._begin_poll_if_due()
+        self._bell.take()
+        rows, more = await self._claim_all_sources()
+        self._note_alive()
+        self._plan_poll(polling)
+        if rows:
+            self._last_rows = self._clock.now()
+        self._pressure = self._pressure + 1 if more or (rows and self._bell.rung) else 0
+        if more:
+            await self._spare_writers()
+        elif self._nap.state is State.BUSY:
+            await self._stay_or_doze_off()
+        else:
+            self._nap.claimed_all()
+            await self._sleep_or_look()
+
+    async def _claim_all_sources(self) -> tuple[int, bool]:
+        rows, more = 0, False
+        for source in SOURCES:
+            claim = await outbox.claim(self._session, source, self._held[source], batch=self._config.batch)
+            self._held[source] = claim.held_back
+            if claim.stamped is not None:
+                self._end = claim.stamped.end
+                await self._outlet.stamped(source, claim.stamped)
+            rows += claim.rows
+            more = more or claim.more
+        return rows, more
+
+    async def _stay_or_doze_off(self) -> None:
+        """Busy: stay so while rows keep coming, else begin to fall asleep. Without a LISTEN nobody would hear a ring: just poll."""
+        idle = self._clock.now() - self._last_rows
+        if idle < BUSY_LINGER:
+            await self._clock.sleep(BUSY_PAUSE)
+        elif self._bell.connected:
+            await outbox.set_doorbell(self._session, outbox.WAITING)
+            self._nap.waiting_set(await outbox.own_xid(self._session))
+        else:
+            await self._bell.wait(self._until_poll())
+
+    async def _sleep_or_look(self) -> None:
+        if self._nap.state is State.WAITING and self._nap.looked(await outbox.oldest_running(self._session)):
+            return
+        if self._pressure >= PRESSURE:
+            await self._spare_writers()
+        elif not self._bell.rung:
+            await self._bell.wait(self._until_poll())
+
+    async def _spare_writers(self) -> None:
+        """Have writers stop ringing: we claim without being asked."""
+        if self._nap.state is not State.BUSY and self._pressure >= PRESSURE:
+            await outbox.set_doorbell(self._session, outbox.BUSY)
+            self._nap.woke_busy()
+
+    def _begin_poll_if_due(self) -> bool:
+        """On a poll whatever was held back is tried again."""
+        if self._clock.now() < self._next_poll:
+            return False
+        self._held = dict.fromkeys(SOURCES, NOTHING_HELD)
+        return True
+
+    def _plan_poll(self, polled: bool) -> None:
+        """After a claim: when to look next without being asked."""
+        restless = any(self._held.values()) or self._nap.state is State.WAITING or not self._bell.connected
+        if not polled and restless == self._restless:
+            return
+        longest = min(self._config.poll_interval, HEARTBEAT)
+        if not restless:
+            self._poll_delay = longest
+        else:
+            self._poll_delay = min(self._poll_delay * 2, longest) if self._restless else FIRST_POLL
+        self._restless = restless
+        self._next_poll = self._clock.now() + self._poll_delay
+
+    def _until_poll(self) -> float:
+        return max(0.0, self._next_poll - self._clock.now())
+
+    def _note_alive(self) -> None:
+        now = self._clock.now()
+        if now >= self._next_heartbeat:
+            self._outlet.alive(self._end)
+            self._next_heartbeat = now + HEARTBEAT * 0.9

@@ -1,0 +1,99 @@
+"""The bridge as a whole: follow, lead, follow again, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+
+import structlog
+
+from bridge.config import BridgeConfig
+from bridge.leader import Leader, run_follower
+from core.clock import Clock
+from core.supervise import Attempt, supervise
+from db.connect import session
+from db.preflight import inspect
+from fanout.buckets import Buckets
+from fanout.connection import RedisConfig
+from fanout.publisher import Publisher
+
+_log = structlog.get_logger("bridge")
+
+# Of the 5 s that a stop may take.
+STOP_TIMEOUT = 4.0
+
+
+class Role(StrEnum):
+    """What this bridge is doing."""
+
+    CONNECTING = "connecting"
+    FOLLOWER = "follower"
+    LEADER = "leader"
+
+
+class Bridge:
+    """One bridge process's work; `run` returns after `stop`."""
+
+    def __init__(self, config: BridgeConfig, redis: RedisConfig, prefix: str, clock: Clock) -> None:
+        self._config = config
+        self._redis = redis
+        self._prefix = prefix
+        self._clock = clock
+        self._stopping = asyncio.Event()
+        self._left = asyncio.Event()
+        self._leader: Leader | None = None
+        self._publishers: list[Publisher] = []
+        self.role = Role.CONNECTING
+
+    def stop(self) -> None:
+        """Finish the batch in hand, give up the lock, end `run`."""
+        self._stopping.set()
+        if self._leader is not None:
+            self._leader.stop()
+
+    def ready(self) -> dict[str, str]:
+        """What is not as it should be, by part; all "ok" if this bridge leads with Redis at hand, or stands by."""
+        checks = {"postgres": "ok" if self.role is not Role.CONNECTING else "no session"}
+        if self.role is Role.LEADER:
+            down = [publisher for publisher in self._publishers if not publisher.connected]
+            checks["redis"] = f"{len(down)} of {len(self._publishers)} buckets not connected" if down else "ok"
+        return checks
+
+    async def run(self) -> None:
+        """Follow and lead; returns after `stop`, within 5 s."""
+        async with asyncio.TaskGroup() as tasks:
+            work = tasks.create_task(
+                supervise("postgres leader", self._follow_then_lead, clock=self._clock), name="leader"
+            )
+            await self._stopping.wait()
+            if self._leader is not None:
+                await self._wait_until_left()
+            work.cancel()
+        _log.info("bridge.stopped")
+
+    async def _wait_until_left(self) -> None:
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await self._left.wait()
+        except TimeoutError:
+            _log.warning("bridge.stop_timeout", hint="the lock goes with the session; another bridge takes over")
+
+    async def _follow_then_lead(self, attempt: Attempt) -> None:
+        try:
+            async with session(self._config.database_url, name="rowcast-claim") as connection:
+                facts = await inspect(connection, part="bridge")
+                self.role = Role.FOLLOWER
+                attempt.succeeded()
+                await run_follower(connection, self._clock)
+                buckets = Buckets(facts.buckets, self._prefix)
+                self._publishers = [Publisher(self._redis, buckets, n, self._clock) for n in range(buckets.count)]
+                self._leader = Leader(connection, self._config, buckets, self._publishers, self._clock)
+                if self._stopping.is_set():
+                    self._leader.stop()
+                self.role = Role.LEADER
+                await self._leader.run()
+        finally:
+            self.role = Role.CONNECTING
+            self._leader = None
+            if self._stopping.is_set():
+                self._left.set()

@@ -1,0 +1,70 @@
+"""The wire form of what goes through Redis. Version 1.
+
+A message is the event's own JSON object with the log's members put in front:
+`{"v":1,"seq":7,"from":4,"kind":"notification",` + the members of the event. So any JSON reader can read it, and the event is
+had back without parsing its body. A mark is `{"v":1,"from":4,"to":7}`: all messages of (from, to] went before it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from core.errors import RowcastError
+from core.events import Event, Range
+
+_VERSION = 1
+_MESSAGE = re.compile(r'\{"v":1,"seq":(\d+),"from":(\d+),"kind":"([a-z_]+)",')
+_MARK = re.compile(r'\{"v":1,"from":(\d+),"to":(\d+)\}')
+# Postgres builds every event with these two members first.
+_USER_ID = re.compile(r'\{"id":-?\d+,"user_id":(null|-?\d+|"(?:[^"\\]|\\.)*")[,}]')
+
+
+class UnreadableMessageError(RowcastError):
+    """A message on a Rowcast channel is not of a form this version reads: is another version of the bridge running?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An event on its way through Redis, and where its batch began."""
+
+    event: Event
+    start: int
+
+
+Mark: TypeAlias = Range
+
+
+def encode_message(event: Event, start: int) -> bytes:
+    """The event as published; `start` is the `from` of its batch."""
+    return f'{{"v":{_VERSION},"seq":{event.seq},"from":{start},"kind":"{event.kind}",{event.body[1:]}'.encode()
+
+
+def decode_message(payload: bytes) -> Message:
+    """The message in `payload`; raises UnreadableMessageError."""
+    text = payload.decode("utf-8", "replace")
+    head = _MESSAGE.match(text)
+    if head is None:
+        raise UnreadableMessageError
+    body = "{" + text[head.end() :]
+    user = _USER_ID.match(body)
+    if user is None:
+        raise UnreadableMessageError
+    user_id = json.loads(user[1])
+    event = Event(int(head[1]), head[3], None if user_id is None else str(user_id), body)
+    return Message(event, int(head[2]))
+
+
+def encode_mark(mark: Mark) -> bytes:
+    """The mark as published."""
+    return f'{{"v":{_VERSION},"from":{mark.start},"to":{mark.end}}}'.encode()
+
+
+def decode_mark(payload: bytes) -> Mark:
+    """The mark in `payload`; raises UnreadableMessageError."""
+    found = _MARK.fullmatch(payload.decode("utf-8", "replace"))
+    if found is None:
+        raise UnreadableMessageError
+    return Mark(int(found[1]), int(found[2]))

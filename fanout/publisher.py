@@ -1,0 +1,144 @@
+"""One bucket's way out: batches in, each leaves with its mark as one MULTI/EXEC on one connection.
+
+A batch is the whole of a bucket's messages of one range, or a piece of at most about 1 MB with a range of its own. What can't be
+sent is dropped: the next batch's `from` shows the hole, and the web repairs it from Postgres. So nothing here blocks the bridge.
+
+Full queue: wait for room while Redis takes what it gets; drop the batch as soon as it does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+import structlog
+
+from core.clock import Clock
+from core.errors import RedisUnavailableError
+from core.events import Range
+from core.supervise import Attempt, supervise
+from fanout.buckets import Buckets
+from fanout.connection import RedisConfig, RedisConnection, open_connection
+from fanout.messages import encode_mark
+
+_log = structlog.get_logger("publisher")
+
+QUEUE_BYTES = 8 << 20
+REPLY_TIMEOUT = 3.0
+ROOM_TIMEOUT = 1.0
+ATTEMPTS = 2
+
+
+@dataclass(slots=True)
+class Batch:
+    """Messages (channel, payload) of one range of the log, in order, and how often sending them was tried."""
+
+    span: Range
+    messages: list[tuple[bytes, bytes]]
+    tries: int = field(default=0, init=False)
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Bytes of the payloads, with something for what each message takes beside.
+        self.size = 256 + sum(len(payload) + 128 for _, payload in self.messages)
+
+
+class Publisher:
+    """Sends one bucket's batches in order, for as long as `run` runs."""
+
+    def __init__(self, redis: RedisConfig, buckets: Buckets, bucket: int, clock: Clock) -> None:
+        self._redis = redis
+        self._bucket = bucket
+        self._mark_channel = buckets.marks(bucket)
+        self._clock = clock
+        self._queue: deque[Batch] = deque()
+        self._bytes = 0
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self.connected = False
+
+    async def offer(self, batch: Batch) -> bool:
+        """Queue a batch; False if it was dropped because Redis does not take them (waits at most 1 s to find out)."""
+        while self._queue and self._bytes + batch.size > QUEUE_BYTES:
+            if not self.connected or not await self._room_made():
+                _log.warning(
+                    "publish.dropped", bucket=self._bucket, start=batch.span.start, end=batch.span.end, why="queue full"
+                )
+                return False
+        self._queue.append(batch)
+        self._bytes += batch.size
+        self._arrived.set()
+        return True
+
+    def heartbeat(self, end: int) -> None:
+        """Let hubs know that all up to `end` was sent or dropped: the mark {end, end}, behind whatever is still queued."""
+        if not self._queue:
+            self._queue.append(Batch(Range(end, end), []))
+            self._bytes += self._queue[-1].size
+            self._arrived.set()
+
+    async def run(self) -> None:
+        """Keep the connection and send what is queued; returns only by cancellation."""
+        await supervise(f"redis publisher {self._bucket}", self._connected_once, clock=self._clock)
+
+    async def drain(self) -> None:
+        """Return once the queue is empty. The caller sets the time limit."""
+        while self._queue:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _room_made(self) -> bool:
+        self._room.clear()
+        try:
+            async with asyncio.timeout(ROOM_TIMEOUT):
+                await self._room.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _connected_once(self, attempt: Attempt) -> None:
+        try:
+            async with open_connection(self._redis, name="rowcast-bridge") as connection:
+                self.connected = True
+                while True:
+                    await self._send_next(connection)
+                    attempt.succeeded()
+        finally:
+            self.connected = False
+            self._give_up_on_failed()
+
+    async def _send_next(self, connection: RedisConnection) -> None:
+        while not self._queue:
+            self._arrived.clear()
+            await self._arrived.wait()
+        batch = self._queue[0]
+        batch.tries += 1
+        await self._send(connection, batch)
+        self._remove(batch)
+
+    async def _send(self, connection: RedisConnection, batch: Batch) -> None:
+        publish = [(b"SPUBLISH", channel, payload) for channel, payload in batch.messages]
+        publish.append((b"SPUBLISH", self._mark_channel, encode_mark(batch.span)))
+        await connection.send([(b"MULTI",), *publish, (b"EXEC",)])
+        # OK, QUEUED for each, and the answers together: an error anywhere means that the batch counts as not sent.
+        *_, answers = await connection.receive_many(len(publish) + 2, REPLY_TIMEOUT)
+        refused = [answer for answer in answers or [] if isinstance(answer, Exception)]
+        if refused:
+            raise RedisUnavailableError(f"Redis refused a message: {refused[0]}")
+
+    def _give_up_on_failed(self) -> None:
+        """After a lost connection: the batch that failed twice goes; heartbeats are worth nothing later."""
+        if not self._queue:
+            return
+        batch = self._queue[0]
+        if batch.tries >= ATTEMPTS or not batch.messages:
+            _log.warning(
+                "publish.dropped", bucket=self._bucket, start=batch.span.start, end=batch.span.end, why="failed twice"
+            )
+            self._remove(batch)
+
+    def _remove(self, batch: Batch) -> None:
+        self._queue.popleft()
+        self._bytes -= batch.size
+        self._room.set()

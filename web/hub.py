@@ -1,0 +1,170 @@
+"""The web's ear: one subscription, its buckets, and the mailboxes of this process's streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from core.clock import Clock
+from db.history import History
+from fanout.buckets import Buckets
+from fanout.connection import RedisConfig
+from fanout.messages import UnreadableMessageError, decode_mark, decode_message
+from fanout.subscription import Subscription
+from web.bucket import Bucket
+from web.mailbox import Mailbox
+
+_log = structlog.get_logger("hub")
+
+_WATCH_EVERY = 0.5
+
+
+@dataclass(slots=True)
+class _Route:
+    """What a channel carries: marks of a bucket, its rows for everyone (user_id None), or one user's rows, for so many streams."""
+
+    bucket: Bucket
+    marks: bool
+    user_id: str | None
+    streams: int = 0
+
+
+class Hub:
+    """Everything this process hears, handed to the streams it is for."""
+
+    def __init__(self, redis: RedisConfig, buckets: Buckets, history: History, clock: Clock) -> None:
+        self._names = buckets
+        self._clock = clock
+        self._buckets = [Bucket(number, history, clock) for number in range(buckets.count)]
+        self._routes: dict[bytes, _Route] = {}
+        for bucket in self._buckets:
+            self._routes[buckets.marks(bucket.number)] = _Route(bucket, marks=True, user_id=None)
+            self._routes[buckets.everyone(bucket.number)] = _Route(bucket, marks=False, user_id=None)
+        self._subscription = Subscription(redis, list(self._routes), self, clock)
+        self._silence_noted = False
+        self._draining = False
+        self._gone = asyncio.Event()
+
+    # What streams and health checks ask
+
+    @asynccontextmanager
+    async def listening(self, user_id: str, limit: int) -> AsyncIterator[tuple[Bucket, Mailbox]]:
+        """A mailbox that misses nothing published for `user_id` from the moment this is entered; holds up to `limit` events."""
+        channel, bucket = self._names.user(user_id), self._buckets[self._names.of(user_id)]
+        mailbox = Mailbox(user_id, limit)
+        with self._subscription.counted(channel), self._routed(channel, bucket, user_id):
+            bucket.add(mailbox)
+            try:
+                if self._draining:
+                    mailbox.end("the server is stopping")
+                await self._subscription.confirmed(channel)
+                yield bucket, mailbox
+            finally:
+                bucket.remove(mailbox)
+                if not self.streams:
+                    self._gone.set()
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return sum(len(bucket.mailboxes) for bucket in self._buckets)
+
+    def connected(self) -> bool:
+        """Is every bucket subscribed, with nothing left to re-read?"""
+        return all(bucket.joined_up for bucket in self._buckets)
+
+    def fresh(self) -> bool:
+        """Does every bucket hear marks of a leader that is alive?"""
+        return all(bucket.fresh for bucket in self._buckets)
+
+    # Its life
+
+    async def run(self) -> None:
+        """Hear, hand out, repair; returns only by cancellation."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._subscription.run(), name="subscription")
+            tasks.create_task(self._watch(), name="silence watch")
+            for bucket in self._buckets:
+                tasks.create_task(bucket.run(), name=f"bucket {bucket.number}")
+
+    async def drain(self, timeout: float) -> int:
+        """End every stream, also those that come from now on, each with its position; how many were still open after `timeout` seconds."""
+        self._draining = True
+        for bucket in self._buckets:
+            for mailbox in bucket.mailboxes:
+                mailbox.end("the server is stopping")
+        try:
+            async with asyncio.timeout(timeout):
+                while self.streams:
+                    self._gone.clear()
+                    await self._gone.wait()
+        except TimeoutError:
+            pass
+        return self.streams
+
+    # What the subscription tells
+
+    def arrived(self, channel: bytes, payload: bytes) -> None:
+        """See fanout.subscription.Listener."""
+        route = self._routes.get(channel)
+        if route is None:
+            return  # unsubscribed, and the answer is still on its way
+        try:
+            if route.marks:
+                route.bucket.arrived(decode_mark(payload), len(payload))
+                return
+            message = decode_message(payload)
+        except UnreadableMessageError as error:
+            _log.error("message.unreadable", channel=channel.decode(), reason=str(error))
+            route.bucket.missed()
+            return
+        if message.event.user_id != route.user_id:
+            _log.error("message.misrouted", channel=channel.decode(), seq=message.event.seq)
+            return
+        route.bucket.arrived(message, len(payload))
+
+    def joined(self) -> None:
+        """See fanout.subscription.Listener."""
+        for bucket in self._buckets:
+            bucket.joined()
+
+    def interrupted(self) -> None:
+        """See fanout.subscription.Listener."""
+        for bucket in self._buckets:
+            bucket.interrupted()
+
+    @contextmanager
+    def _routed(self, channel: bytes, bucket: Bucket, user_id: str) -> Iterator[None]:
+        route = self._routes.setdefault(channel, _Route(bucket, marks=False, user_id=user_id))
+        route.streams += 1
+        try:
+            yield
+        finally:
+            route.streams -= 1
+            if not route.streams:
+                del self._routes[channel]
+
+    async def _watch(self) -> None:
+        """A subscription without marks is not to be trusted: replace it, and live on re-reads meanwhile."""
+        while True:
+            await self._clock.sleep(_WATCH_EVERY)
+            silent = [bucket.number for bucket in self._buckets if bucket.silent]
+            if silent:
+                self._note_silence(silent)
+                self._subscription.reconnect()
+            elif self._silence_noted and self.fresh():
+                _log.info("marks.heard_again")
+                self._silence_noted = False
+
+    def _note_silence(self, silent: list[int]) -> None:
+        if not self._silence_noted:
+            _log.warning(
+                "marks.silent",
+                buckets=silent,
+                hint="no bridge is leading, or Redis is in the way; streams are served from Postgres",
+            )
+        self._silence_noted = True

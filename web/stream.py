@@ -1,0 +1,193 @@
+"""One browser's stream: what it missed, then what comes, joined by seq so that nothing is left out and nothing comes twice.
+
+The order of a start: channels confirmed → backlog and last_seq in one snapshot → backlog out → `hello` → live above it. A long
+backlog goes in pages up to the first snapshot's last_seq. The stream goes live only if no re-read of its bucket came between;
+else it reads on from Postgres first, and so it does whenever its mailbox overflowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+import structlog
+
+from core.clock import Clock
+from core.errors import DatabaseUnavailableError, StaleReadError
+from db.history import NOTHING_ABOVE, History, Page
+from web import sse
+from web.bucket import Bucket
+from web.config import WebConfig
+from web.hub import Hub
+from web.mailbox import Mailbox
+
+_log = structlog.get_logger("stream")
+
+# Seconds. A page that Postgres has no believable answer for: the stream ends, and the client comes back.
+PAGE_TIMEOUT = 10.0
+# A reader that took this long over one write, and overflowed its mailbox meanwhile, is ended; it comes back and resumes.
+LAG_TIMEOUT = 10.0
+# A quiet stream's position moves now and then, so that it is not taken for one that history was pruned under.
+HEARTBEATS_PER_POSITION = 20
+
+
+class Since(StrEnum):
+    """Where a stream starts that has no position yet."""
+
+    UNREAD = "unread"
+    NOW = "now"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A Last-Event-ID that is no seq of ours."""
+
+
+Start: TypeAlias = Since | int | Unknown
+
+
+class Stream:
+    """One response; `frames` is its body."""
+
+    def __init__(
+        self, hub: Hub, history: History, config: WebConfig, clock: Clock, *, user_id: str, start: Start
+    ) -> None:
+        self._hub = hub
+        self._history = history
+        self._config = config
+        self._clock = clock
+        self._user_id = user_id
+        self._position = (
+            start if isinstance(start, int) else None
+        )  # what the client says it has, until it was looked at
+        self._unknown = isinstance(start, Unknown)
+        self._unread = start is Since.UNREAD
+        self._last = _first_after(start)  # everything above, and only that, is still to be written
+        self._written: int | None = None  # the last id on the wire
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """The bytes of the stream, from the first `retry:` to a clean end. Neither Postgres nor Redis makes this raise."""
+        yield self._retry()
+        try:
+            async with self._hub.listening(self._user_id, self._config.stream_queue) as (bucket, mailbox):
+                greeted = False
+                while not mailbox.ending:
+                    async for chunk in self._catch_up(bucket, mailbox):
+                        yield chunk
+                    if mailbox.live and not greeted:
+                        greeted = True
+                        yield self._at(self._last, sse.hello(self._last))
+                    async for chunk in self._follow(bucket, mailbox):
+                        yield chunk
+                for chunk in self._farewell(bucket, mailbox):
+                    yield chunk
+        except DatabaseUnavailableError as error:
+            _log.warning("stream.ended", why="history can't be read", reason=str(error))
+            yield self._retry()
+
+    async def _catch_up(self, bucket: Bucket, mailbox: Mailbox) -> AsyncIterator[bytes]:
+        """Write what Postgres has, until the stream is live or is to end."""
+        while not (mailbox.live or mailbox.ending):
+            epoch = await bucket.settled()
+            mailbox.begin_anew()
+            upto: int | None = None
+            more = True
+            while more and not mailbox.ending:
+                page = await self._page(bucket, upto)
+                first, upto = upto is None, page.last_seq if upto is None else upto
+                if first and (reset := await self._reset(page)):
+                    yield reset
+                    more = self._last < upto
+                    continue
+                if page.events:
+                    self._last = page.events[-1].seq
+                    yield self._at(self._last, b"".join(map(sse.event, page.events)))
+                more = page.more
+            if not mailbox.ending and upto is not None:
+                self._last = upto
+                self._unread = False
+                bucket.go_live(mailbox, epoch)
+
+    async def _follow(self, bucket: Bucket, mailbox: Mailbox) -> AsyncIterator[bytes]:
+        """Write what comes, until the mailbox overflows or the stream is to end."""
+        quiet = 0
+        while mailbox.live and not mailbox.ending:
+            if not await mailbox.wait(self._config.heartbeat):
+                quiet += 1
+                yield self._sign_of_life(bucket, mailbox, quiet)
+                continue
+            if mailbox.live and (deliveries := mailbox.take_above(self._last)):
+                quiet = 0
+                self._last = deliveries[-1].seq
+                began = self._clock.now()
+                yield self._at(self._last, b"".join(delivery.frame for delivery in deliveries))
+                if not mailbox.live and self._clock.now() - began > LAG_TIMEOUT:
+                    mailbox.end("the reader lags")
+
+    async def _page(self, bucket: Bucket, upto: int | None) -> Page:
+        deadline = self._clock.now() + PAGE_TIMEOUT
+        while True:
+            try:
+                return await self._history.replay(
+                    self._user_id, after=self._last, upto=upto, unread=self._unread, at_least=bucket.known
+                )
+            except StaleReadError:
+                if self._clock.now() > deadline:
+                    raise
+                await self._clock.sleep(self._clock.jitter(0.1, 1.0))
+
+    async def _reset(self, page: Page) -> bytes | None:
+        """On the first page: look at the position the client came with; tell it honestly if the log can't go on from there."""
+        position, self._position = self._position, None
+        unknown, self._unknown = self._unknown, False
+        if unknown:
+            return await self._reset_to("unknown", page.last_seq)
+        if position is not None and position > page.last_seq:
+            return await self._reset_to("future", page.last_seq)
+        if position is not None and position < page.pruned_seq:
+            return await self._reset_to("pruned", page.pruned_seq)
+        return None
+
+    async def _reset_to(self, reason: str, seq: int) -> bytes:
+        self._last = seq
+        return self._at(seq, sse.reset(reason, await self._history.oldest(), seq))
+
+    def _sign_of_life(self, bucket: Bucket, mailbox: Mailbox, quiet: int) -> bytes:
+        end = self._position_now(bucket, mailbox)
+        if quiet % HEARTBEATS_PER_POSITION == 0 and end is not None and end != self._written:
+            self._last = end
+            return sse.HEARTBEAT + self._at(end, sse.position(end))
+        return sse.HEARTBEAT
+
+    def _farewell(self, bucket: Bucket, mailbox: Mailbox) -> Iterator[bytes]:
+        _log.debug("stream.ended", why=mailbox.ending)
+        yield self._retry()
+        end = self._position_now(bucket, mailbox)
+        if end is not None and not mailbox.silent_end:
+            yield sse.position(end)
+
+    def _position_now(self, bucket: Bucket, mailbox: Mailbox) -> int | None:
+        """In the backlog the last id written. Live its own last, or the bucket's position if nothing waits that is below it."""
+        if not mailbox.live:
+            return self._written
+        return max(self._last, bucket.position or 0) if mailbox.empty else self._last
+
+    def _at(self, seq: int, chunk: bytes) -> bytes:
+        self._written = seq
+        return chunk
+
+    def _retry(self) -> bytes:
+        return sse.retry(round(1000 * self._clock.jitter(self._config.retry / 2, self._config.retry * 1.5)))
+
+
+def _first_after(start: Start) -> int:
+    match start:
+        case int():
+            return min(start, NOTHING_ABOVE)
+        case Since.UNREAD | Since.ALL:
+            return 0
+        case _:
+            return NOTHING_ABOVE
