@@ -34,10 +34,6 @@ export class Feed {
     return this.#items.has(String(id));
   }
 
-  isUnread(id) {
-    return this.#items.get(String(id))?.row.is_viewed === false;
-  }
-
   clear() {
     this.#list.replaceChildren();
     this.#items.clear();
@@ -75,7 +71,7 @@ export class Feed {
   markViewed({ id = null, upTo = null, viewed = true }) {
     const changed = [];
     for (const [key, { row, item }] of this.#items) {
-      const meant = id === null ? row.seq !== null && BigInt(row.seq) <= upTo : key === String(id);
+      const meant = id === null ? BigInt(row.seq) <= upTo : key === String(id);
       if (!meant || row.is_viewed === viewed) continue;
       row.is_viewed = viewed;
       this.#paintViewed(item, row);
@@ -84,20 +80,13 @@ export class Feed {
     return changed;
   }
 
-  /** Gives a row of the list its position once the stream has brought it. */
-  sequence(id, seq) {
-    const known = this.#items.get(String(id));
-    if (known) known.row.seq = seq;
-  }
-
-  unreadAbove(seq, except) {
-    return [...this.#items.values()].filter(
-      ({ row }) => !row.is_viewed && row.seq !== null && BigInt(row.seq) > seq && !except.has(String(row.id)),
-    ).length;
+  unreadAbove(seq) {
+    return [...this.#items.values()].filter(({ row }) => !row.is_viewed && BigInt(row.seq) > seq).length;
   }
 
   updateTimes(now) {
     for (const { item, when } of this.#items.values()) {
+      if (Number.isNaN(when)) continue;
       const text = relativeTime(when, now);
       const time = item.querySelector("time");
       if (time.textContent !== text) time.textContent = text;
@@ -126,7 +115,7 @@ export class Feed {
 
   #add(row) {
     const item = template.content.firstElementChild.cloneNode(true);
-    const when = new Date(row.created_at ?? row.timestamp);
+    const when = Date.parse(row.created_at);
     item.dataset.id = String(row.id);
     this.#items.set(item.dataset.id, { row, item, when });
     this.#paintMessage(item, row);
@@ -147,9 +136,11 @@ export class Feed {
 
   #paintMeta(item, row, when) {
     const time = item.querySelector("time");
-    time.dateTime = row.created_at ?? row.timestamp;
-    time.textContent = relativeTime(when, Date.now());
-    time.title = exactTime(when);
+    // Postgres has times that JavaScript has not: infinity, the year 10000.
+    const isKnown = !Number.isNaN(when);
+    time.dateTime = isKnown ? row.created_at : "";
+    time.textContent = isKnown ? relativeTime(when, Date.now()) : row.created_at;
+    time.title = isKnown ? exactTime(when) : "";
     item.querySelector(".everyone").hidden = row.user_id !== null;
     this.#tag(item.querySelector(".channel"), row.channel_type === DEFAULT_CHANNEL ? null : row.channel_type);
     this.#tag(item.querySelector(".key"), row.key);

@@ -26,10 +26,6 @@ export class Session {
     });
   }
 
-  get unread() {
-    return this.#unread;
-  }
-
   start() {
     this.stream.start();
   }
@@ -68,13 +64,10 @@ export class Session {
   async refresh() {
     const { items, unread, seq } = await this.api.list({ signal: this.#abort.signal });
     this.flush();
-    const isComing = (row) => !this.feed.has(row.id) && (row.seq === null || BigInt(row.seq) > this.stream.position);
-    const coming = items.filter(isComing);
+    const coming = items.filter((row) => !this.feed.has(row.id) && BigInt(row.seq) > this.stream.position);
     for (const row of items) this.feed.markViewed({ id: row.id, viewed: row.is_viewed });
-    const later = this.feed.unreadAbove(BigInt(seq), new Set(items.map((row) => String(row.id))));
-    this.#setUnread(unread - coming.filter((row) => !row.is_viewed).length + later);
-    const newest = coming.find((row) => row.seq !== null);
-    if (newest) this.stream.expect(BigInt(newest.seq));
+    this.#setUnread(unread - coming.filter((row) => !row.is_viewed).length + this.feed.unreadAbove(BigInt(seq)));
+    if (coming.length > 0) this.stream.expect(BigInt(coming[0].seq));
   }
 
   /** Shows the live rows that wait for the next frame. */
@@ -84,7 +77,6 @@ export class Session {
     const rows = this.#pending;
     this.#pending = [];
     const fresh = rows.filter((row) => !this.feed.has(row.id));
-    for (const row of rows) this.feed.sequence(row.id, row.seq);
     this.feed.prepend(fresh);
     this.#setUnread(this.#unread + fresh.length);
     if (fresh.length > 0) this.page.arrived(fresh);
@@ -101,7 +93,8 @@ export class Session {
   }
 
   #take(event, seq) {
-    this.#pending.push({ ...event, is_viewed: false, seq: seq.toString() });
+    const { timestamp, ...row } = event;
+    this.#pending.push({ ...row, created_at: timestamp, is_viewed: false, seq });
     if (this.#scheduled) return;
     this.#scheduled = true;
     // A hidden page gets no animation frames, its title still has to count.
