@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
-from rowcast.cli import main
+from rowcast.cli import rowcast
 from tests.parts import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -74,15 +74,15 @@ def test_no_file_names_the_host_of_a_package_registry() -> None:
     assert not found
 
 
-def test_every_package_opens_with_a_map_of_its_modules() -> None:
-    """The docstring of `__init__.py` names each module of the package in backticks."""
-    for package in {path.parent for path in tracked() if path.name == "__init__.py" and path.parts[0] in PACKAGES}:
-        modules = {path.stem for path in tracked() if path.parent == package and path.suffix == ".py"} - {
-            "__init__",
-            "__main__",
-        }
-        text = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text())) or ""
-        assert modules <= set(re.findall(r"`(\w+)`", text)), f"{package}/__init__.py leaves out modules"
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_opens_with_a_map_of_its_modules(package: str) -> None:
+    """The docstring of `__init__.py` names each module and subpackage in backticks."""
+    inside = {
+        path.relative_to(package).parts[0] for path in tracked() if path.parts[0] == package and path.suffix == ".py"
+    }
+    modules = {Path(name).stem for name in inside} - {"__init__", "__main__"}
+    text = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text())) or ""
+    assert modules <= set(re.findall(r"`(\w+)`", text))
 
 
 # --- pinned versions
@@ -235,8 +235,9 @@ def test_without_tokens_only_this_host_is_served() -> None:
 @pytest.mark.parametrize("name", ["migrate", "bridge", "web"])
 def test_the_commands_of_the_compose_file_are_the_programs_own(name: str) -> None:
     command, *arguments = SERVICES[name]["command"]
-    assert isinstance(main, click.Group)
-    known = {flag for parameter in main.commands[command].params for flag in parameter.opts}
+    program = rowcast.get_command(click.Context(rowcast), command)
+    assert program is not None
+    known = {flag for parameter in program.params for flag in parameter.opts}
     assert {argument for argument in arguments if argument.startswith("--")} <= known
 
 
