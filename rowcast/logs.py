@@ -28,6 +28,8 @@ def set_up(level: str, form: Literal["auto", "console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Told by `rowcast migrate` in its own words.
+    logging.getLogger("yoyo").setLevel(max(root.level, logging.WARNING))
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
