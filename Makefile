@@ -51,7 +51,7 @@ format: $(VENV)/.dev.stamp ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 
 .PHONY: bench
-bench: $(VENV)/.dev.stamp ## Measure the time from INSERT to client, and rows per second (ARGS="--rows 20000")
+bench: $(VENV)/.dev.stamp ## Measure the time from INSERT to client, and rows per second
 	@$(BIN)/python -m bench $(ARGS)
 
 ##@ Keep it
