@@ -1,0 +1,67 @@
+"""`rowcast send`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+import httpx
+
+from core.errors import RowcastError
+from rowcast.address import open_client, refusal
+from rowcast.options import takes_settings
+from rowcast.settings import Settings
+
+_CREATED = 201
+
+
+@click.command("send")
+@takes_settings("url", "data_dir")
+@click.argument("user", required=False)
+@click.argument("message", required=False)
+@click.option("--everyone", is_flag=True, help="Send it to everyone; then there is no USER.")
+@click.option("--key", metavar="TEXT", help="What the notification is about (GET /read/KEY finds the newest).")
+@click.option("--data", metavar="JSON", help="Structured data that goes with it.")
+def command(
+    settings: Settings, *, user: str | None, message: str | None, everyone: bool, key: str | None, data: str | None
+) -> None:
+    """Send the notification MESSAGE to USER, and print the row as JSON.
+
+    It is inserted as any SQL client would, and reaches USER's streams from there. Talks to the `rowcast up` that runs on
+    --data-dir, or to --url.
+
+    \b
+    Examples:
+        rowcast send 1 "hello"
+        rowcast send 1 "your order" --key order-7 --data '{"state": "sent"}'
+        rowcast send --everyone "back in five minutes"
+    """
+    if everyone and user is not None and message is None:
+        user, message = None, user
+    if message is None or everyone is (user is not None):
+        raise click.UsageError("Say USER and MESSAGE, or --everyone and MESSAGE.")
+    body: dict[str, Any] = {"user_id": user, "message": message}
+    if key is not None:
+        body["key"] = key
+    if data is not None:
+        body["data"] = _parsed(data)
+    click.echo(_post(settings, body))
+
+
+def _parsed(data: str) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise click.UsageError(f"--data must be JSON: {error}, in {data[:80]!r}.") from error
+
+
+def _post(settings: Settings, body: dict[str, Any]) -> str:
+    with open_client(settings) as client:
+        try:
+            response = client.post("/notifications", json=body)
+        except httpx.TransportError as error:
+            raise RowcastError(f"{client.base_url} did not answer: {error}") from error
+    if response.status_code != _CREATED:
+        raise refusal(response)
+    return response.text.strip()

@@ -1,0 +1,52 @@
+"""`rowcast tail`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import click
+from httpx_sse import ServerSentEvent
+
+from core.clock import SystemClock
+from rowcast.address import open_client
+from rowcast.event_lines import for_people, for_programs
+from rowcast.options import takes_settings
+from rowcast.settings import Settings
+from rowcast.tail import Follower
+
+
+@click.command("tail")
+@takes_settings("url", "data_dir")
+@click.argument("user")
+@click.option(
+    "--since",
+    metavar="unread|now|all|SEQ",
+    help="Where to begin: what is unread (the default), what comes from now on, all, or after a position.",
+)
+def command(settings: Settings, *, user: str, since: str | None) -> None:
+    """Watch the notifications of USER arrive, until Ctrl-C.
+
+    On a terminal a line for people; into a pipe one JSON object a line, as the browser gets it, with its position `seq`.
+    A lost connection comes back by itself, and what was missed meanwhile comes first. Talks to the `rowcast up` that runs
+    on --data-dir, or to --url.
+
+    \b
+    Examples:
+        rowcast tail 1
+        rowcast tail 1 --since now | jq -r .message
+        rowcast tail 1 --url https://notify.example.com --since 217468800000007
+        rowcast tail -- -5                 # an id that begins with a dash
+    """
+    people = sys.stdout.isatty()
+
+    def show(event: ServerSentEvent) -> None:
+        line = for_people(event.event, event.data) if people else for_programs(event.event, event.data, event.id)
+        if line is not None:
+            click.echo(line)  # which flushes
+
+    def note(line: str) -> None:
+        click.echo(f"rowcast: {line}", err=True)
+
+    with contextlib.suppress(KeyboardInterrupt), open_client(settings) as client:
+        Follower(client, user, since, show, note, SystemClock()).run()
