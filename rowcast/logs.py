@@ -1,6 +1,6 @@
 """Logs are events, a constant dotted name and fields, on stderr: for people on a terminal, as JSON lines elsewhere.
 
-What libraries log through `logging` goes the same way.
+What libraries log through `logging` goes the same way, from warnings up (all of it at level debug).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Literal
 import structlog
 from structlog.typing import Processor
 
+_OURS = logging.getLogger("rowcast")
 _SHARED: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -27,15 +28,19 @@ def set_up(level: str, form: Literal["auto", "console", "json"]) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=_last(console)))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    # Told by `rowcast migrate` in its own words.
-    logging.getLogger("yoyo").setLevel(max(root.level, logging.WARNING))
+    _OURS.setLevel(level.upper())
+    root.setLevel(max(_OURS.level, logging.WARNING) if _OURS.level > logging.DEBUG else logging.DEBUG)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=_logger,
         cache_logger_on_first_use=False,
     )
+
+
+def _logger(*name: str) -> logging.Logger:
+    """structlog.get_logger("web") is `rowcast.web`, so that our level is not the libraries'."""
+    return logging.getLogger(".".join((_OURS.name, *name)))
 
 
 def _last(console: bool) -> list[Processor]:
