@@ -93,7 +93,7 @@ def page(rowcast: Running) -> Iterator[Page]:
 
 def test_the_tour_shows_each_message_once_and_in_order(rowcast: Running, page: Page) -> None:
     """The page's three lines hear what the SQL, the curl line and the command of the README insert."""
-    page.evaluate("window.heard = []; console.log = (text) => window.heard.push(text)")
+    page.evaluate("() => { window.heard = []; console.log = (text) => window.heard.push(text); }")
     [script] = snippets("js")
     page.evaluate(f"() => {{ {script} }}")
     [sql] = snippets("sql")
