@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 from core.events import NOTIFICATION, Event
 
@@ -23,13 +22,13 @@ def event(item: Event) -> bytes:
 
 def hello(seq: int) -> bytes:
     """The stream's position, once its backlog is written."""
-    return frame(json.dumps({"seq": seq}), seq=seq, kind="hello")
+    return frame(f'{{"seq":{seq}}}', seq=seq, kind="hello")
 
 
 def reset(reason: str, oldest: int | None, seq: int) -> bytes:
     """The position the client came with is not one the log can go on from; `seq` is where it goes on."""
-    data: dict[str, Any] = {"reason": reason, "oldest": oldest}
-    return frame(json.dumps(data), seq=seq, kind="reset")
+    data = json.dumps({"reason": reason, "oldest": oldest}, separators=(",", ":"))
+    return frame(data, seq=seq, kind="reset")
 
 
 def frame(data: str, *, seq: int, kind: str | None = None) -> bytes:

@@ -1,0 +1,1 @@
+"""The promises of Rowcast, end to end, on real processes."""
