@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from quart import Blueprint, Quart, Response
+from http import HTTPStatus
+
+from quart import Blueprint, Quart, Response, request
 from werkzeug.routing import BaseConverter
 
 from db.inbox import Inbox, Pool
 from web.config import WebConfig
+from web.incoming import DrainedBody, DrainedRequest
 from web.problems import register_problems
 from web.routes.compat import compat_blueprint
 from web.routes.health import Readiness, health_blueprint
@@ -25,6 +28,7 @@ class _Anything(BaseConverter):
 def create_app(config: WebConfig, pool: Pool, hub: Readiness, *streams: Blueprint) -> Quart:
     """The app that serves rows over `pool` and streams from `hub`; both must be open while it serves."""
     app = Quart(__name__, static_folder=None)
+    app.request_class = DrainedRequest
     app.config["MAX_CONTENT_LENGTH"] = config.body_bytes or None
     app.url_map.converters["anything"] = _Anything
     app.url_map.merge_slashes = False  # /read/a%2F%2Fb is a key, not a path to be tidied
@@ -43,5 +47,7 @@ def create_app(config: WebConfig, pool: Pool, hub: Readiness, *streams: Blueprin
 
 
 async def _guard(response: Response) -> Response:
+    if response.status_code >= HTTPStatus.BAD_REQUEST and isinstance(request.body, DrainedBody):
+        await request.body.drain()
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

@@ -1,0 +1,2 @@
+-- What users have viewed of a row for everyone stays in rowcast.viewed until the next prune: its key begins with the user.
+DELETE FROM public.notifications AS n WHERE n.id = %(id)s

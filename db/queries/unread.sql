@@ -1,0 +1,1 @@
+SELECT {unread} AS unread

@@ -1,0 +1,110 @@
+"""The real app on a real port, over a real Postgres and with the rights that the web has when it is deployed."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, LiteralString
+
+import httpx
+import psycopg
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from core.user_ids import UserIdType
+from db.connect import DatabaseConfig, open_pool, session
+from db.outbox import NOTHING_HELD, SOURCES, claim
+from web.app import create_app
+from web.config import WebConfig
+
+
+@dataclass
+class Marks:
+    """What a hub would say of itself."""
+
+    is_connected: bool = True
+    is_fresh: bool = True
+
+    def connected(self) -> bool:
+        return self.is_connected
+
+    def fresh(self) -> bool:
+        return self.is_fresh
+
+
+@dataclass
+class Site:
+    """A running web: `url` of its root, `database` as its superuser, `http` a client at its root."""
+
+    url: str
+    database: str
+    http: httpx.AsyncClient
+    marks: Marks = field(default_factory=Marks)
+
+    async def relay(self) -> None:
+        """Do what the bridge does: give every committed row its place in the log."""
+        async with session(self.database, name="bridge") as connection:
+            await claim(connection, SOURCES[0], NOTHING_HELD, batch=10_000)
+
+    async def sql(self, statement: LiteralString) -> None:
+        """Run it as the owner of the table."""
+        async with self.transaction(statement):
+            pass
+
+    @asynccontextmanager
+    async def transaction(self, statement: LiteralString) -> AsyncIterator[None]:
+        """The same, committed when the block ends."""
+        async with await psycopg.AsyncConnection.connect(self.database) as connection:
+            await connection.execute(statement)
+            yield
+
+    async def post(self, body: Any) -> Any:
+        """Insert over HTTP."""
+        answer = await self.http.post("/notifications", json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    async def list(self, user_id: object, **parameters: object) -> Any:
+        """One page over HTTP."""
+        query = {"user_id": user_id} | parameters
+        answer = await self.http.get("/notifications", params={name: str(value) for name, value in query.items()})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+async def _run(
+    database: str, config: WebConfig, marks: Marks, listener: socket.socket, stops: queue.Queue[Any]
+) -> None:
+    stop = asyncio.Event()
+    stops.put((asyncio.get_running_loop(), stop))
+    hypercorn = Config()
+    hypercorn.bind = [f"fd://{listener.detach()}"]
+    hypercorn.accesslog = hypercorn.errorlog = None
+    hypercorn.graceful_timeout = 1
+    async with open_pool(DatabaseConfig(database), name="web") as pool:
+        await serve(create_app(config, pool, marks), hypercorn, shutdown_trigger=stop.wait)
+
+
+@contextmanager
+def serving(database: str, config: WebConfig, marks: Marks) -> Iterator[str]:
+    """The app in a thread of its own, so that tests that block can talk to it too; its URL."""
+    stops: queue.Queue[Any] = queue.Queue()
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    thread = threading.Thread(target=lambda: asyncio.run(_run(database, config, marks, listener, stops)), name="web")
+    thread.start()
+    try:
+        loop, stop = stops.get(timeout=10)
+        yield url
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(timeout=15)
+        assert not thread.is_alive(), "the app did not stop"
+
+
+CONFIGS = {kind: WebConfig(user_id_type=kind) for kind in UserIdType}
