@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_WAIT_FOR_WATCHER = 'read _ && exec "$@" </dev/null'
+_WAIT_FOR_WATCHER = 'read _ && exec "$@"'
 
 # $1 the child, $2 its stop signal; SIGKILL after 10 s. In a session of its own, so that what ends our group leaves it to its work.
 _WATCH = """
@@ -70,6 +70,10 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
 
+    def tell(self, line: str) -> None:
+        """Say one line to a child that listens; the last."""
+        _write_line(self.process, line.encode())
+
     def stop(self) -> None:
         """End it, gently first; returns when it is gone. Safe to call twice."""
         for number, seconds in self.signals:
@@ -86,6 +90,9 @@ class Child:
     def _let_go(self) -> None:
         _write_line(self._watcher)
         self._watcher.wait()
+        if self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
 
 
 def start_child(
@@ -99,10 +106,12 @@ def start_child(
     pass_fds: Sequence[int] = (),
     own_session: bool = True,
     cwd: str | None = None,
+    listens: bool = False,
 ) -> Child:
     """Start `command` on a leash, its output appended to `log` (else where ours goes), with `pass_fds` open in it.
 
     In a session of its own Ctrl-C does not reach it, so that who started it decides on the order in which things stop.
+    A child that `listens` hears on its stdin what `tell` says; any other finds nothing there.
     """
     output = None if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -124,15 +133,19 @@ def start_child(
         if output is not None:
             os.close(output)
     child = Child(name, process, signals, _watch(process.pid, signals[0][0]))
-    _write_line(process)
+    _write_line(process, close=not listens)
     return child
 
 
-def _write_line(process: subprocess.Popen[bytes]) -> None:
-    """Let a shell that waits at `read` go on; once."""
-    if process.stdin is not None and not process.stdin.closed:
+def _write_line(process: subprocess.Popen[bytes], line: bytes = b"", *, close: bool = True) -> None:
+    """Let a reader of this process's stdin go on; nothing happens once that is closed."""
+    if process.stdin is None or process.stdin.closed:
+        return
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(line + b"\n")
+        process.stdin.flush()
+    if close:
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(b"\n")
             process.stdin.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,9 @@ from rowcast.children import Child, start_child
 from rowcast.folders import write_private
 from rowcast.keeper import Place
 from rowcast.possession import Possession
-from rowcast.settings import Settings
+from rowcast.settings import Settings, variable
 from rowcast.sockets import http_address
-from rowcast.workers import STOP, rowcast_command, start_web
+from rowcast.workers import STOP, web_arguments
 
 Say = Callable[[str], None]
 
@@ -37,6 +38,7 @@ class Stack:
     bridge: list[Place] = field(default_factory=list)
     web: list[Place] = field(default_factory=list)
     _ports: dict[str, int] = field(default_factory=dict)
+    _prepared: dict[str, Child] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.database_url, self.redis_url = self.settings.database_url, self.settings.redis_url
@@ -44,13 +46,13 @@ class Stack:
             self.postgres = Place("postgres", self._start_postgres)
         if not self.redis_url:
             self.valkey = Place("valkey", self._start_valkey)
-        self.bridge = [Place("bridge", self._start_bridge)]
+        self.bridge = [self._place("bridge")]
         names = (
             ["web"]
             if self.settings.workers == 1
             else [f"web {number}" for number in range(1, self.settings.workers + 1)]
         )
-        self.web = [self._web_place(name) for name in names]
+        self.web = [self._place(name) for name in names]
 
     @property
     def web_url(self) -> str:
@@ -112,20 +114,38 @@ class Stack:
         self.redis_url, self._ports["valkey"] = server.url, server.port
         return server.child
 
-    def _start_bridge(self) -> Child:
-        env = self._child_settings().child_environment()
+    def _place(self, name: str) -> Place:
+        return Place(name, lambda: self._start_prepared(name))
+
+    def prepare(self) -> None:
+        """Let bridge and web load their code already; each waits to be filled into its place."""
+        for place in (*self.bridge, *self.web):
+            self._prepared[place.name] = self._prepared_child(place.name)
+
+    def discard_prepared(self) -> None:
+        """Stop what was prepared and never filled in."""
+        while self._prepared:
+            self._prepared.popitem()[1].stop()
+
+    def _start_prepared(self, name: str) -> Child:
+        child = self._prepared.pop(name, None) or self._prepared_child(name)
+        addresses = {"database_url": self.database_url, "redis_url": self.redis_url}
+        child.tell(json.dumps({variable(key): value for key, value in addresses.items()}))
+        return child
+
+    def _prepared_child(self, name: str) -> Child:
+        arguments = ["bridge"] if name == "bridge" else web_arguments(self.sockets)
+        sockets = [] if name == "bridge" else [made.fileno() for made in self.sockets]
         return start_child(
-            "bridge", rowcast_command("bridge"), env=env, signals=STOP, pass_fds=[self.possession.children_lock]
+            name,
+            [sys.executable, "-P", "-m", "rowcast.prepared", *arguments],
+            env=self._child_environment(),
+            signals=STOP,
+            pass_fds=[*sockets, self.possession.children_lock],
+            listens=True,
         )
 
-    def _web_place(self, name: str) -> Place:
-        inherit = [self.possession.children_lock]
-        return Place(
-            name, lambda: start_web(self._child_settings(), self.sockets, name=name, inherit=inherit, own_session=True)
-        )
-
-    def _child_settings(self) -> Settings:
+    def _child_environment(self) -> dict[str, str]:
         """What bridge and web are told; only warnings of theirs go to our terminal unless a level was asked for."""
         level = self.settings.log_level if self.settings.chosen("log_level") else "warning"
-        changes = {"database_url": self.database_url, "redis_url": self.redis_url, "auth": "off", "log_level": level}
-        return self.settings.model_copy(update=changes)
+        return self.settings.child_environment(database_url="", redis_url="", auth="off", workers=1, log_level=level)

@@ -67,13 +67,13 @@ async def run_stack(stack: Stack) -> None:
             await _start(stack, keeper)
             await _keep(stack, keeper)
         finally:
-            stack.remove_report()
             await _stop(stack, keeper)
 
 
 async def _start(stack: Stack, keeper: Keeper) -> None:
     if stack.servers:
         stack.say("Starting " + " and ".join(place.name.capitalize() for place in stack.servers))
+    stack.prepare()
     await _together(keeper.fill, stack.servers)
     await asyncio.to_thread(_migrate, stack)
     stack.say("Starting bridge and web")
@@ -104,6 +104,8 @@ async def _keep(stack: Stack, keeper: Keeper) -> None:
 async def _stop(stack: Stack, keeper: Keeper) -> None:
     """In the reverse order of starting, so that nobody misses what it stands on."""
     stack.ready = False
+    stack.remove_report()
+    await asyncio.to_thread(stack.discard_prepared)
     for places in (stack.web, stack.bridge, stack.servers):
         await _together(keeper.empty, places)
 

@@ -21,29 +21,9 @@ _log = structlog.get_logger("web")
 STOP = ((signal.SIGTERM, 4.5),)
 
 
-def start_web(
-    settings: Settings,
-    sockets: Sequence[socket.socket],
-    *,
-    name: str,
-    inherit: Sequence[int] = (),
-    own_session: bool = False,
-) -> Child:
-    """Start a process that serves these sockets; `inherit` stays open in it. It is in our process group unless it gets a session of its own."""
-    fds = [one.fileno() for one in sockets]
-    return start_child(
-        name,
-        rowcast_command("web", "--bind", "fd://" + ",".join(map(str, fds))),
-        env=settings.child_environment(workers=1),
-        signals=STOP,
-        pass_fds=[*fds, *inherit],
-        own_session=own_session,
-    )
-
-
-def rowcast_command(*arguments: str) -> list[str]:
-    """The command line of another `rowcast` like this one. -P: no folder of the user's may stand in for a package of ours."""
-    return [sys.executable, "-P", "-m", "rowcast", *arguments]
+def web_arguments(sockets: Sequence[socket.socket]) -> list[str]:
+    """The arguments of `rowcast` for a process that serves these sockets, which it must inherit."""
+    return ["web", "--bind", "fd://" + ",".join(str(one.fileno()) for one in sockets)]
 
 
 async def run_workers(settings: Settings, sockets: list[socket.socket]) -> None:
@@ -63,5 +43,13 @@ async def run_workers(settings: Settings, sockets: list[socket.socket]) -> None:
 
 
 def _place(settings: Settings, sockets: list[socket.socket], number: int) -> Place:
+    # -P: no folder of the user's may stand in for a package of ours.
     name = f"worker {number}"
-    return Place(name, lambda: start_web(settings, sockets, name=name))
+    command = [sys.executable, "-P", "-m", "rowcast", *web_arguments(sockets)]
+    fds = [one.fileno() for one in sockets]
+
+    def start() -> Child:
+        env = settings.child_environment(workers=1)
+        return start_child(name, command, env=env, signals=STOP, pass_fds=fds, own_session=False)
+
+    return Place(name, start)
