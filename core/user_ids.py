@@ -10,6 +10,7 @@ from core.errors import InvalidUserIdError
 
 _BIGINT = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # what JSON's "\\ud800" is read as
 _BIGINT_MIN, _BIGINT_MAX = -(2**63), 2**63 - 1
 
 
@@ -46,8 +47,8 @@ def _uuid(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    if not text or "\x00" in text:
+    if not text or "\x00" in text or _SURROGATE.search(text):
         raise InvalidUserIdError(
-            "A user id must have at least one character and no NUL, which Postgres text can't hold."
+            "A user id must have at least one character, no NUL and no half of a surrogate pair, which Postgres text can't hold."
         )
     return text
