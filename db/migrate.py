@@ -33,8 +33,6 @@ Say: TypeAlias = Callable[[str], None]
 
 NAME = "rowcast migrate"
 BUCKETS = range(1, 16385)
-# The server ends a session that is idle this long: a migrator that froze must not keep the lock.
-IDLE = "60s"
 ROLES_SQL = package_files("db").joinpath("roles.sql")
 
 
@@ -170,7 +168,6 @@ def _session(url: str) -> Iterator[Session]:
         judge.require_primary(survey)
         if session.info.backend_pid != survey.pid:
             require_own_session_now(address)
-        session.execute(query("session"), {"timeout": IDLE})
         session.execute(query("migrate_session"))
         yield session
 

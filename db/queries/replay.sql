@@ -1,6 +1,9 @@
 -- One page of one user's history above a position, with the log's state in the same snapshot (one row of nulls if the page is empty).
 -- Parameters: user_id, after, upto (null: all that this snapshot sees), unread (only what the user has not viewed),
 -- page (rows at most), budget (bytes: the page ends with the row that passes it).
+-- Ordered by user and seq, so that only the index of both gives the order: by seq alone, the planner may walk through everybody's rows
+-- in search of one user's, or of the few for everyone. (After user_id = x it would leave user_id out of the order; after IN, with x twice,
+-- it does not. And seq + 0, because it would take a range with two bounds for a short one.)
 WITH state AS MATERIALIZED (
     SELECT last_seq, pruned_seq, least(last_seq, coalesce(%(upto)s::bigint, last_seq)) AS upto FROM rowcast.state
 ), page AS MATERIALIZED (
@@ -8,17 +11,17 @@ WITH state AS MATERIALIZED (
     FROM (
         (
             SELECT n.seq, n.user_id::text AS user_id, {event} AS body FROM public.notifications AS n
-            WHERE n.user_id = %(user_id)s AND n.seq > %(after)s AND n.seq <= (SELECT upto FROM state)
+            WHERE n.user_id IN (%(user_id)s, %(user_id)s) AND n.seq > %(after)s AND n.seq + 0 <= (SELECT upto FROM state)
               AND NOT (%(unread)s AND n.is_viewed)
-            ORDER BY n.seq LIMIT %(page)s
+            ORDER BY n.user_id, n.seq LIMIT %(page)s
         )
         UNION ALL
         (
             SELECT n.seq, n.user_id::text AS user_id, {event} AS body FROM public.notifications AS n
-            WHERE n.user_id IS NULL AND n.seq > %(after)s AND n.seq <= (SELECT upto FROM state)
+            WHERE n.user_id IS NULL AND n.seq > %(after)s AND n.seq + 0 <= (SELECT upto FROM state)
               AND NOT (%(unread)s AND (n.is_viewed OR EXISTS (
                   SELECT FROM rowcast.viewed AS v WHERE v.user_id = %(user_id)s AND v.notification_id = n.id)))
-            ORDER BY n.seq LIMIT %(page)s
+            ORDER BY n.user_id, n.seq LIMIT %(page)s
         )
     ) AS found
     ORDER BY found.seq LIMIT %(page)s

@@ -1,4 +1,6 @@
 -- What every session of the bridge sets: none of the database's own timeouts or isolation, and an end by the server if we freeze.
+-- Its statements take the first rows of an index. Before a table's first ANALYZE the planner reads and sorts all that match instead,
+-- for each batch again; and it may compile a statement for longer than that runs.
 SELECT set_config(s.name, s.value, false)
 FROM (VALUES
     ('default_transaction_isolation', 'read committed'),
@@ -7,6 +9,9 @@ FROM (VALUES
     ('transaction_timeout', '0'),
     ('idle_session_timeout', %(timeout)s),
     ('idle_in_transaction_session_timeout', %(timeout)s),
-    ('tcp_user_timeout', %(timeout)s)
+    ('tcp_user_timeout', %(timeout)s),
+    ('enable_bitmapscan', 'off'),
+    ('enable_seqscan', 'off'),
+    ('jit', 'off')
 ) AS s (name, value)
 WHERE s.name IN (SELECT name FROM pg_catalog.pg_settings) -- transaction_timeout came with Postgres 17
