@@ -21,11 +21,13 @@ async function problemOf(response) {
   return new Problem(response.status, String(detail));
 }
 
-async function request(method, address, { body, signal } = {}) {
+async function request(method, address, { body, signal, keepalive = false } = {}) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   try {
-    const response = await fetch(new URL(address, document.baseURI), { method, headers, body, signal, cache: "no-store" });
+    const response = await fetch(new URL(address, document.baseURI), {
+      method, headers, body, signal, keepalive, cache: "no-store",
+    });
     if (!response.ok) throw await problemOf(response);
     return await response.json();
   } catch (error) {
@@ -55,7 +57,7 @@ export class Api {
 
   markOne(id) {
     const body = `{"is_viewed":true,"user_id":${this.userIds.json(this.user)}}`;
-    return request("PATCH", `notifications/${encodeURIComponent(id)}`, { body });
+    return request("PATCH", `notifications/${encodeURIComponent(id)}`, { body, keepalive: true });
   }
 
   markUpTo(seq) {
