@@ -142,9 +142,8 @@ class EventSource:
             await asyncio.sleep(0.05)  # the reconnection time, shortened
 
     async def _connect_once(self) -> None:
-        headers = dict(self.headers)
-        if self.last_event_id:
-            headers["Last-Event-ID"] = self.last_event_id
+        sent = self.headers | ({"Last-Event-ID": self.last_event_id} if self.last_event_id else {})
+        headers = {name.encode(): value.encode() for name, value in sent.items()}
         async with self.http.stream("GET", self.url, headers=headers) as response:
             self.statuses.append(response.status_code)
             if response.status_code != 200:

@@ -102,19 +102,17 @@ class Rig:
         """Start a bridge; it may lead or follow."""
         return await self._start(["bridge", *arguments], settings)
 
-    async def web(self, *arguments: str, python: Path | None = None, **settings: str) -> tuple[str, Process]:
-        """Start a web process on a free port, ready to serve; its URL."""
-        url, process = await self.web_unready(*arguments, python=python, **settings)
-        await ready(url, process)
-        return url, process
-
-    async def web_unready(self, *arguments: str, python: Path | None = None, **settings: str) -> tuple[str, Process]:
-        """The same without waiting."""
-        port = free_port()
+    async def web(
+        self, *arguments: str, port: int | None = None, python: Path | None = None, **settings: str
+    ) -> tuple[str, Process]:
+        """Start a web process, on a free port if none is named, ready to serve; its URL."""
+        port = port or free_port()
         started = await self._start(
             ["web", "--auth", "off", "--bind", f"127.0.0.1:{port}", *arguments], settings, python
         )
-        return f"http://127.0.0.1:{port}", started
+        url = f"http://127.0.0.1:{port}"
+        await ready(url, started)
+        return url, started
 
     @asynccontextmanager
     async def sql(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:

@@ -1,0 +1,277 @@
+"""Kill, freeze and restart one part after another under load: every stream still gets every committed row, once, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx
+import psycopg
+import pytest
+from redis.asyncio import Redis
+
+from rowcast.embedded import Server, start_postgres, start_valkey
+from tests.db.databases import Databases
+from tests.event_source import EventSource, open_stream
+from tests.parts import python313_venv
+from tests.rig import Rig, free_port, ready, rig
+from tests.servers import embedded_valkey, folder
+
+TAKEOVER = 15.0
+
+
+class Writer:
+    """Inserts row after row for users 1 to 3 and now and then for everyone, each after the last one's commit."""
+
+    def __init__(self, own: Rig) -> None:
+        self._own = own
+        self.committed: list[tuple[int | None, str]] = []
+        self._stopping = False
+
+    async def run(self) -> None:
+        number = 0
+        while not self._stopping:
+            try:
+                async with self._own.sql() as sql:
+                    while not self._stopping:
+                        number += 1
+                        user = None if number % 10 == 0 else 1 + number % 3
+                        await sql.execute(
+                            "INSERT INTO notifications (user_id, message) VALUES (%s, %s)", (user, str(number))
+                        )
+                        self.committed.append((user, str(number)))
+            except psycopg.OperationalError:
+                await asyncio.sleep(0.1)  # Postgres itself is down; a client would wait, too
+
+    def due(self, user: int) -> list[str]:
+        return [message for to, message in self.committed if to in (None, user)]
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.run(), name="writer")
+            try:
+                yield
+            finally:
+                self._stopping = True
+
+
+@asynccontextmanager
+async def under_load(own: Rig, *urls: str) -> AsyncIterator[list[EventSource]]:
+    """Streams of users 1 to 3, from each URL, and a writer; at the end everything written has arrived once, in order."""
+    writer = Writer(own)
+    async with _streams([f"{url}/events/{user}" for url in urls for user in (1, 2, 3)]) as streams:
+        for stream in streams:
+            await stream.live()
+        async with writer.writing():
+            await streams[0].until(lambda: len(streams[0].messages) > 20)
+            yield streams
+            beyond = len(streams[0].messages) + 20
+            await streams[0].until(lambda: len(streams[0].messages) > beyond, timeout=30)
+        for number, stream in enumerate(streams):
+            await stream.receives(*writer.due(1 + number % 3), timeout=30)
+            ids = [int(event.last_event_id) for event in stream.notifications]
+            assert ids == sorted(set(ids))
+
+
+@asynccontextmanager
+async def _streams(urls: list[str], *, reconnect: bool = True) -> AsyncIterator[list[EventSource]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(open_stream(url, reconnect=reconnect)) for url in urls]
+
+
+async def test_a_killed_web_process_loses_and_doubles_nothing(own: Rig) -> None:
+    await own.bridge()
+    port = free_port()
+    url, web = await own.web(port=port)
+    async with under_load(own, url):
+        for _ in range(2):
+            await web.kill()
+            _, web = await own.web(port=port)
+
+
+async def test_a_killed_bridge_is_replaced_by_the_one_that_stands_by(own: Rig) -> None:
+    first = await own.bridge()
+    await first.logged("leader.leading")
+    second = await own.bridge()
+    await second.logged("leader.following")
+    url, _ = await own.web()
+    async with under_load(own, url):
+        await first.kill()
+        await second.logged("leader.leading", timeout=TAKEOVER)
+        third = await own.bridge()
+        await third.logged("leader.following")
+        second.send(signal.SIGTERM)
+        assert await second.ended(timeout=5) == 0
+        await third.logged("leader.leading", timeout=TAKEOVER)
+
+
+@pytest.mark.slow
+async def test_a_frozen_leader_is_replaced_within_15_s_and_does_no_harm_when_it_returns(own: Rig) -> None:
+    frozen = await own.bridge()
+    await frozen.logged("leader.leading")
+    standby = await own.bridge()
+    await standby.logged("leader.following")
+    url, _ = await own.web()
+    async with under_load(own, url) as streams:
+        frozen.send(signal.SIGSTOP)
+        await standby.logged("leader.leading", timeout=TAKEOVER)
+        seen = len(streams[0].messages)
+        await streams[0].until(lambda: len(streams[0].messages) > seen + 20)
+        frozen.send(signal.SIGCONT)
+        await frozen.logged("connection.lost")
+        await frozen.logged("leader.following")
+
+
+async def test_two_web_processes_serve_the_same_user_and_one_may_stop(own: Rig) -> None:
+    await own.bridge()
+    one, stopping = await own.web()
+    two, _ = await own.web()
+    async with under_load(own, two), open_stream(f"{one}/events/1", reconnect=False) as ended:
+        await ended.live()
+        stopping.send(signal.SIGTERM)
+        await ended.until(lambda: ended.ends == 1)
+        assert await stopping.ended(timeout=5) == 0
+        async with open_stream(f"{two}/events/1", last_event_id=ended.last_event_id) as resumed:
+            await resumed.live()
+            both = ended.messages + resumed.messages
+            assert len(both) == len(set(both))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_redis_that_restarts_empty_loses_nothing(databases: Databases, number: signal.Signals) -> None:
+    with folder() as state, databases.migrated() as address:
+        valkey = start_valkey(state)
+        try:
+            async with rig(address, valkey.url, prefix="own", retry="0.1") as own:
+                bridge = await own.bridge()
+                url, web = await own.web()
+                async with under_load(own, url) as streams:
+                    await _end(valkey, number)
+                    # Without Redis the streams live on re-reads of Postgres.
+                    seen = len(streams[0].messages)
+                    await streams[0].until(lambda: len(streams[0].messages) > seen + 20)
+                    assert (await _readyz(url))[0] == 503
+                    valkey = await asyncio.to_thread(start_valkey, state, port=valkey.port)
+                    await ready(url, web)
+                assert bridge.log.count("connection.lost") < 10
+                assert web.log.count("connection.lost") < 10
+        finally:
+            valkey.stop()
+
+
+async def test_a_cut_subscription_misses_nothing(own: Rig) -> None:
+    """redis-py would hide it; CLIENT KILL, again and again."""
+    await own.bridge()
+    url, web = await own.web()
+    async with under_load(own, url):
+        for _ in range(10):
+            await _kill_clients(own.redis_url, b"rowcast-web")
+            await _kill_clients(own.redis_url, b"rowcast-bridge")
+            await ready(url, web)
+
+
+async def _kill_clients(redis_url: str, name: bytes) -> None:
+    async with Redis.from_url(redis_url) as redis:
+        for client in await redis.client_list():
+            if client["name"].encode() == name:
+                await redis.client_kill_filter(_id=client["id"])
+
+
+async def _readyz(url: str) -> tuple[int, str]:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(f"{url}/readyz")
+        return answer.status_code, answer.text
+
+
+async def test_ended_database_sessions_are_made_anew(own: Rig) -> None:
+    """pg_terminate_backend of every session of bridge and web: LISTEN, claim, read, pool."""
+    bridge = await own.bridge()
+    url, web = await own.web()
+    async with under_load(own, url):
+        for _ in range(3):
+            async with own.sql() as sql:
+                await sql.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND application_name LIKE 'rowcast-%'"
+                )
+            await ready(url, web)
+    assert bridge.process is not None
+    assert bridge.process.returncode is None
+
+
+async def test_a_postgres_killed_under_load_loses_nothing_it_committed() -> None:
+    """Crash recovery wipes the NOTIFY queue. With fsync on, as rows must survive it."""
+    with folder() as state:
+        server = start_postgres(state)
+        with embedded_valkey() as valkey:
+            try:
+                with Databases(server.url).migrated() as address:
+                    async with rig(address, valkey.url, prefix="own", retry="0.1") as own:
+                        await own.bridge()
+                        url, web = await own.web()
+                        async with under_load(own, url):
+                            await _end(server, signal.SIGKILL)
+                            assert (await _readyz(url))[0] == httpx.codes.SERVICE_UNAVAILABLE
+                            server = await asyncio.to_thread(start_postgres, state, port=server.port)
+                            await ready(url, web)
+            finally:
+                server.stop()
+
+
+async def _end(server: Server, number: signal.Signals) -> None:
+    os.kill(server.pid, number)
+    await asyncio.to_thread(server.stop)  # waits until it is gone
+
+
+@pytest.mark.parametrize("version", ["this Python", pytest.param("3.13", marks=pytest.mark.slow)])
+async def test_sigterm_ends_streams_cleanly_and_the_process_within_5_s(own: Rig, version: str) -> None:
+    """Hypercorn alone hangs here from Python 3.12.1 on while a stream is open."""
+    await own.bridge()
+    python = python313_venv() / "bin" / "python" if version == "3.13" else None
+    url, web = await own.web(python=python)
+    urls = [f"{url}/events/{user}?since=now" for user in range(1, 31)]
+    async with _streams(urls, reconnect=False) as streams, httpx.AsyncClient(base_url=url) as idle:
+        await idle.get("/healthz")  # a kept-alive connection must not hold it up either
+        positions = [await stream.live() for stream in streams]
+        web.send(signal.SIGTERM)
+        assert await web.ended(timeout=5) == 0
+        for stream, position in zip(streams, positions, strict=True):
+            await stream.until(lambda stream=stream: stream.ends == 1)  # type: ignore[misc]
+            tail = bytes(stream.raw).decode().split("\n\n")[-3:]
+            assert tail[0].startswith("retry: ")
+            assert tail[1] == f"id: {stream.last_event_id}"
+            assert tail[2] == ""
+            assert int(stream.last_event_id) >= position
+
+
+async def test_sigterm_ends_a_bridge_in_every_state(own: Rig) -> None:
+    leader = await own.bridge()
+    await leader.logged("leader.leading")
+    follower = await own.bridge()
+    await follower.logged("leader.following")
+    lost = await own.bridge(database_url="postgresql://nobody@127.0.0.1:9/none")
+    await lost.logged("connection.lost")
+    for process in (follower, lost, leader):
+        process.send(signal.SIGTERM)
+        assert await process.ended(timeout=5) == 0, process.log
+    async with own.sql() as sql:
+        mark = await (await sql.execute("SELECT last_value FROM rowcast.doorbell")).fetchone()
+    assert mark == (0,), "a leader that leaves sets the doorbell to busy: nobody is there to hear it"
+
+
+async def test_inserts_neither_fail_nor_wait_while_bridge_and_web_are_gone(own: Rig) -> None:
+    bridge = await own.bridge()
+    url, web = await own.web()
+    async with open_stream(f"{url}/events/1") as stream:
+        await stream.live()
+        bridge.send(signal.SIGSTOP)
+        web.send(signal.SIGSTOP)
+        async with asyncio.timeout(5):
+            await own.insert(1, *map(str, range(100)))
+        bridge.send(signal.SIGCONT)
+        web.send(signal.SIGCONT)
+        await stream.receives(*map(str, range(100)), timeout=20)
