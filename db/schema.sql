@@ -1,0 +1,121 @@
+-- What the migrations add up to: never edited by hand, compared with them by a test. To see it, not to run it: `rowcast migrate` also
+-- keeps the ledger of migrations and puts the one row into rowcast.state. Written by `python -m tests.db.schema`.
+-- The type of user ids is a variable of psql: `psql -v user_id_type=bigint` (or uuid, or text).
+
+CREATE SCHEMA rowcast;
+
+CREATE FUNCTION rowcast.keep_seq() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    NEW.seq := OLD.seq;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION rowcast.ring() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    mode text := current_setting('rowcast.notify', true);
+BEGIN
+    IF mode = 'always' OR (mode IS DISTINCT FROM 'off' AND (SELECT d.last_value FROM rowcast.doorbell AS d) = 1) THEN
+        NOTIFY rowcast;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TABLE public.notifications (
+    id bigint NOT NULL,
+    user_id :user_id_type,
+    key text,
+    message text NOT NULL,
+    channel_type text DEFAULT 'notifications_channel'::text NOT NULL,
+    data jsonb,
+    is_viewed boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    seq bigint,
+    is_sent boolean GENERATED ALWAYS AS ((seq IS NOT NULL)) STORED
+);
+
+COMMENT ON TABLE public.notifications IS 'Insert a row and the browser of its user shows it. user_id NULL: everyone.';
+
+COMMENT ON COLUMN public.notifications.seq IS 'Position in the log, set by the Rowcast bridge; NULL until relayed.';
+
+CREATE SEQUENCE public.notifications_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.notifications_id_seq OWNED BY public.notifications.id;
+
+CREATE SEQUENCE rowcast.doorbell
+    AS integer
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    MAXVALUE 1
+    CACHE 1;
+
+CREATE SEQUENCE rowcast.seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE rowcast.state (
+    singleton boolean DEFAULT true NOT NULL,
+    last_seq bigint DEFAULT 0 NOT NULL,
+    pruned_seq bigint DEFAULT 0 NOT NULL,
+    buckets integer DEFAULT 1 NOT NULL,
+    CONSTRAINT state_buckets_check CHECK (((buckets >= 1) AND (buckets <= 16384))),
+    CONSTRAINT state_singleton_check CHECK (singleton)
+);
+
+COMMENT ON COLUMN rowcast.state.last_seq IS 'The greatest seq ever stamped or started from.';
+
+COMMENT ON COLUMN rowcast.state.pruned_seq IS 'History up to here is no longer whole.';
+
+CREATE TABLE rowcast.viewed (
+    user_id :user_id_type NOT NULL,
+    notification_id bigint NOT NULL
+);
+
+ALTER TABLE ONLY public.notifications ALTER COLUMN id SET DEFAULT nextval('public.notifications_id_seq'::regclass);
+
+ALTER TABLE ONLY public.notifications
+    ADD CONSTRAINT notifications_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY rowcast.state
+    ADD CONSTRAINT state_pkey PRIMARY KEY (singleton);
+
+ALTER TABLE ONLY rowcast.viewed
+    ADD CONSTRAINT viewed_pkey PRIMARY KEY (user_id, notification_id);
+
+CREATE INDEX notifications_key ON public.notifications USING btree ("left"(key, 200), id) WHERE (key IS NOT NULL);
+
+CREATE INDEX notifications_list ON public.notifications USING btree (user_id, id);
+
+CREATE INDEX notifications_replay ON public.notifications USING btree (user_id, seq) WHERE (seq IS NOT NULL);
+
+CREATE UNIQUE INDEX notifications_seq ON public.notifications USING btree (seq) WHERE (seq IS NOT NULL);
+
+CREATE INDEX notifications_unread ON public.notifications USING btree (user_id) WHERE (NOT is_viewed);
+
+CREATE INDEX notifications_unsequenced ON public.notifications USING btree (id) WHERE (seq IS NULL);
+
+CREATE TRIGGER rowcast_keep_seq BEFORE UPDATE ON public.notifications FOR EACH ROW WHEN (((old.seq IS NOT NULL) AND (new.seq IS NULL))) EXECUTE FUNCTION rowcast.keep_seq();
+
+ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_keep_seq;
+
+CREATE TRIGGER rowcast_ring AFTER INSERT ON public.notifications FOR EACH ROW EXECUTE FUNCTION rowcast.ring();
+
+ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_ring;
+
+REVOKE ALL ON FUNCTION rowcast.ring() FROM PUBLIC;
