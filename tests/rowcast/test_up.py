@@ -152,7 +152,7 @@ def test_root_below_a_closed_folder_keeps_its_data_where_the_servers_may_enter(p
     closed.mkdir(mode=0o700)
     with up(closed) as started:
         report = started.wait_ready()
-        kept = Path(started.said("Data is kept in").split()[4])
+        kept = Path(started.said("Data is kept in").split(" in ")[1].split(",")[0])
         assert kept.parent == Path("/var/lib/rowcast")
         assert not (closed / ".rowcast").exists()
         sent = rowcast("send", "1", "found through its data", cwd=closed)
