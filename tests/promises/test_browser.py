@@ -1,0 +1,53 @@
+"""The main job as a person sees it: a real browser, and a web process that dies under it."""
+
+from __future__ import annotations
+
+import json
+
+from tests.rig import Rig, free_port
+from tests.web.inbox import chromium, inbox
+
+
+async def test_a_reload_and_a_killed_web_process_lose_nothing_and_double_nothing(own: Rig) -> None:
+    await own.bridge()
+    port = free_port()
+    url, web = await own.web(port=port)
+    async with chromium() as browser, inbox(browser, 1) as page:
+        await page.go(url)
+        await own.insert(1, "before")
+        await page.shows("before")
+        await web.kill()
+        await own.insert(1, "while the server was dead")
+        _, web = await own.web(port=port)
+        await page.shows("while the server was dead", "before")
+        await own.insert(1, "after")
+        await page.shows("after", "while the server was dead", "before")
+        await page.page.reload()
+        await page.live()
+        await page.shows("after", "while the server was dead", "before")
+
+
+async def test_a_plain_event_source_resumes_by_itself(own: Rig) -> None:
+    """`new EventSource(...)` and nothing else, over the death of the server."""
+    await own.bridge()
+    port = free_port()
+    url, web = await own.web(port=port)
+    async with chromium() as browser, inbox(browser, 1) as opened:
+        page = opened.page
+        await page.goto(f"{url}/healthz")
+        await page.evaluate(
+            "() => { window.got = []; window.source = new EventSource('/events/1');"
+            " window.source.onmessage = event => window.got.push(JSON.parse(event.data).message);"
+            " window.source.addEventListener('hello', () => { window.live = true; }); }"
+        )
+        await page.wait_for_function("window.live === true")
+        await own.insert(1, "one")
+        await page.wait_for_function("window.got.length === 1")
+        await web.kill()
+        await own.insert(1, "two")
+        await own.web(port=port)
+        await own.insert(1, "three")
+        await page.wait_for_function("window.got.length >= 3", timeout=15_000)
+        assert await page.evaluate("JSON.stringify(window.got)") == json.dumps(
+            ["one", "two", "three"], separators=(",", ":")
+        )
