@@ -10,7 +10,7 @@ from core.errors import InvalidUserIdError
 
 _BIGINT = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}")
-_SURROGATE = re.compile("[\ud800-\udfff]")  # what JSON's "\\ud800" is read as
+_SURROGATE = re.compile("[\ud800-\udfff]")  # what JSON gives for "\ud800" alone
 _BIGINT_MIN, _BIGINT_MAX = -(2**63), 2**63 - 1
 
 

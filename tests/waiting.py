@@ -34,7 +34,7 @@ async def running(*parts: Coroutine[Any, Any, Any]) -> AsyncIterator[list[asynci
     """Run these until the end of the block. What one of them raises, or the block, is raised here, plain."""
     try:
         async with asyncio.TaskGroup() as tasks:
-            started = [tasks.create_task(part, name=f"test: {part.__qualname__}") for part in parts]
+            started = [tasks.create_task(part) for part in parts]
             try:
                 yield started
             finally:
