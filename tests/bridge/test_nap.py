@@ -81,7 +81,9 @@ def bridge_next(world: World) -> World | None:
         case "look or sleep" if nap.state is State.WAITING:
             nap.looked(world.oldest_running)
             # If it was too early the bridge polls, and each poll claims and looks again.
-            return replace(world, nap=nap, bridge="look or sleep" if nap.state is State.SETTLED else "claim")
+            return replace(
+                world, nap=nap, bridge="claim" if nap.state in (State.WAITING, State.LAST_CLAIM) else "look or sleep"
+            )
         case "look or sleep" if world.rung:
             return replace(world, nap=nap, bridge="claim")
     return None
