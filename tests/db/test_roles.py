@@ -1,0 +1,198 @@
+"""Each role can do its work, by the very statements that do it, and nothing else; only the bridge sets seq."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.errors import GeneratedAlways, InsufficientPrivilege
+
+from core.events import Range
+from db.connect import DatabaseConfig, open_pool, session
+from db.history import History
+from db.inbox import Inbox
+from db.leadership import end_stuck_leader, stop_leading, try_lead
+from db.migrate import migrate
+from db.outbox import (
+    NOTHING_HELD,
+    SOURCES,
+    WAITING,
+    claim,
+    oldest_running,
+    own_xid,
+    read_range,
+    set_doorbell,
+    start_term,
+)
+from db.preflight import inspect
+from db.queries import query
+from tests.db.databases import Databases
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def writer(databases: Databases, database: str) -> Iterator[str]:
+    with databases.login("rowcast_writer") as name:
+        yield make_conninfo(database, user=name, password="test")
+
+
+@pytest.fixture
+def bridge(databases: Databases, database: str) -> Iterator[str]:
+    with databases.login("rowcast_bridge") as name:
+        yield make_conninfo(database, user=name, password="test")
+
+
+@pytest.fixture
+def web(databases: Databases, database: str) -> Iterator[str]:
+    with databases.login("rowcast_web") as name:
+        yield make_conninfo(database, user=name, password="test")
+
+
+def refuses(address: str, statement: LiteralString) -> None:
+    with (
+        psycopg.connect(address, autocommit=True) as connection,
+        pytest.raises((InsufficientPrivilege, GeneratedAlways)),
+    ):
+        connection.execute(statement)
+
+
+def test_the_page_shows_the_very_sql() -> None:
+    assert f"```sql\n{(ROOT / 'db/roles.sql').read_text('utf-8')}```" in (ROOT / "docs/postgres.md").read_text("utf-8")
+
+
+def test_a_writer_inserts_in_every_way(writer: str) -> None:
+    with psycopg.connect(writer, autocommit=True) as connection:
+        connection.execute("INSERT INTO public.notifications (user_id, message) VALUES (1, 'one'), (NULL, 'all')")
+        connection.execute(
+            "INSERT INTO notifications (user_id, key, message, channel_type, data, is_viewed, created_at) "
+            "VALUES (1, 'k', 'm', 'c', '{}', true, now())"
+        )
+        with connection.cursor().copy("COPY public.notifications (user_id, message) FROM STDIN") as copy:
+            copy.write_row((1, "copied"))
+        merged = connection.execute(
+            "MERGE INTO public.notifications USING (VALUES (1)) AS v (u) ON false WHEN NOT MATCHED THEN INSERT (user_id, message) VALUES (u, '')"
+        )
+        assert merged.rowcount == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO public.notifications (message, seq) VALUES ('', 1)",
+        "INSERT INTO public.notifications (message, is_sent) VALUES ('', true)",
+        "INSERT INTO public.notifications (message, id) VALUES ('', 1)",
+        "SELECT id FROM public.notifications",
+        "UPDATE public.notifications SET message = ''",
+        "UPDATE public.notifications SET seq = 1",
+        "DELETE FROM public.notifications",
+        "TRUNCATE public.notifications",
+        "SELECT setval('public.notifications_id_seq', 1)",
+        "SELECT nextval('rowcast.seq')",
+        "SELECT * FROM rowcast.state",
+        "SELECT setval('rowcast.doorbell', 1)",
+    ],
+)
+def test_a_writer_does_nothing_else(writer: str, statement: LiteralString) -> None:
+    refuses(writer, statement)
+
+
+async def test_the_bridge_does_its_work(bridge: str, writer: str) -> None:
+    [source] = SOURCES
+    async with session(bridge, name="bridge") as leader, session(bridge, name="bridge") as reader:
+        await inspect(leader, part="bridge")
+        assert await try_lead(leader)
+        start = (await start_term(leader)).end
+        await set_doorbell(leader, WAITING)
+        await reader.execute(query("listen"))
+        with psycopg.connect(writer, autocommit=True) as connection:
+            connection.execute("INSERT INTO public.notifications (user_id, message) VALUES (1, 'one')")
+        rung = [notice async for notice in reader.notifies(timeout=5, stop_after=1)]
+        assert [notice.payload for notice in rung] == [""]
+        got = await claim(leader, source, NOTHING_HELD, batch=10)
+        assert got.stamped == Range(start, start + 1)
+        assert [event.seq async for event in read_range(reader, source, got.stamped)] == [start + 1]
+        assert await own_xid(leader) > 0
+        assert await oldest_running(reader) > 0
+        assert await end_stuck_leader(reader, 10.0) == []
+        await stop_leading(leader)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO public.notifications (message) VALUES ('')",
+        "UPDATE public.notifications SET message = ''",
+        "DELETE FROM public.notifications",
+        "UPDATE rowcast.state SET buckets = 2",
+        "UPDATE rowcast.state SET pruned_seq = 2",
+        "SELECT * FROM rowcast.viewed",
+    ],
+)
+def test_the_bridge_does_nothing_else(bridge: str, statement: LiteralString) -> None:
+    refuses(bridge, statement)
+
+
+async def test_the_web_does_its_work(web: str, bridge: str) -> None:
+    [source] = SOURCES
+    async with session(bridge, name="bridge") as leader, open_pool(DatabaseConfig(web), name="web") as pool:
+        inbox, history = Inbox(pool), History(pool)
+        async with pool.connection() as connection:
+            await inspect(connection, part="web")
+        (own, _), (everyone, _) = await inbox.insert('[{"user_id":1,"message":"one","key":"k"},{"message":"all"}]')
+        await claim(leader, source, NOTHING_HELD, batch=10)
+        page = await history.replay("1", after=0, upto=None, unread=True)
+        assert [event.seq for event in page.events] == [1, 2]
+        assert len((await history.reread(["1"], after=0, upto=None)).events) == 2
+        assert await history.oldest() == 1
+        assert (await inbox.page("1", before=None, limit=10, unread=False)).unread == 2
+        assert await inbox.get(own, viewer="1")
+        assert await inbox.newest_with_key("k")
+        for row in (own, everyone):
+            assert await inbox.mark(row, viewed=True, viewer="1")
+            assert await inbox.mark(row, viewed=False, viewer="1")
+        assert await inbox.mark_up_to("1", 2) == 0
+        assert await inbox.delete(own)
+        await inbox.check()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO public.notifications (message, seq) VALUES ('', 1)",
+        "UPDATE public.notifications SET seq = 1",
+        "UPDATE public.notifications SET message = ''",
+        "UPDATE rowcast.state SET last_seq = 1",
+        "SELECT nextval('rowcast.seq')",
+        "SELECT setval('rowcast.doorbell', 1)",
+        "TRUNCATE public.notifications",
+    ],
+)
+def test_the_web_does_nothing_else(web: str, statement: LiteralString) -> None:
+    refuses(web, statement)
+
+
+def test_roles_cannot_log_in(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        found = connection.execute(
+            "SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname LIKE 'rowcast\\_%' ORDER BY 1"
+        )
+        assert found.fetchall() == [("rowcast_bridge", False), ("rowcast_web", False), ("rowcast_writer", False)]
+
+
+def test_granting_twice_is_fine(database: str) -> None:
+    told: list[str] = []
+    migrate(database, roles=True, say=told.append)
+    assert told[0] == "Granted what they need to the roles rowcast_bridge, rowcast_web, rowcast_writer."
+
+
+def test_strangers_see_nothing(databases: Databases, database: str) -> None:
+    with databases.login() as name:
+        address = make_conninfo(database, user=name, password="test")
+        refuses(address, "SELECT * FROM public.notifications")
+        refuses(address, "INSERT INTO public.notifications (message) VALUES ('')")
+        refuses(address, "SELECT * FROM rowcast.state")
