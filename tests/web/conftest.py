@@ -12,14 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from core.user_ids import UserIdType
 from tests.db.databases import Databases
-from tests.servers import embedded_postgres
 from tests.web.site import CONFIGS, Marks, Site, serving
-
-
-@pytest.fixture(scope="session")
-def databases() -> Iterator[Databases]:
-    with embedded_postgres() as server:
-        yield Databases(server.url)
 
 
 @pytest.fixture(scope="session")

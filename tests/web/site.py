@@ -15,6 +15,8 @@ import httpx
 import psycopg
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from core.user_ids import UserIdType
 from db.connect import DatabaseConfig, open_pool, session
@@ -62,6 +64,24 @@ class Site:
         async with await psycopg.AsyncConnection.connect(self.database) as connection:
             await connection.execute(statement)
             yield
+
+    async def shut_database(self) -> None:
+        """Let nobody in and throw everybody out."""
+        await self._allow_connections(allowed=False)
+
+    async def open_database(self) -> None:
+        """The opposite."""
+        await self._allow_connections(allowed=True)
+
+    async def _allow_connections(self, *, allowed: bool) -> None:
+        name = conninfo_to_dict(self.database)["dbname"]
+        elsewhere = make_conninfo(self.database, dbname="postgres")
+        async with await psycopg.AsyncConnection.connect(elsewhere, autocommit=True) as connection:
+            statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+            await connection.execute(statement.format(sql.Identifier(str(name)), sql.Literal(allowed)))
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
 
     async def post(self, body: Any) -> Any:
         """Insert over HTTP."""
