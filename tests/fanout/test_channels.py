@@ -76,17 +76,21 @@ class SubscriptionLife(RuleBasedStateMachine):
         self.streams.append((name, future))
 
     @precondition(lambda self: self.streams)
-    @rule(data=st.data())
-    def a_stream_goes(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), at_once=st.booleans())
+    def a_stream_goes(self, data: st.DataObject, at_once: bool) -> None:
         name, future = self.streams.pop(data.draw(st.integers(0, len(self.streams) - 1)))
         self.channels.remove(name)
         if future is not None:
             future.cancel()
+        if at_once and self.server is not None:
+            self.write()
 
-    @rule(name=st.sampled_from(USERS))
-    def a_stream_comes_and_goes(self, name: bytes) -> None:
+    @rule(name=st.sampled_from(USERS), at_once=st.booleans())
+    def a_stream_comes_and_goes(self, name: bytes, at_once: bool) -> None:
         self.channels.add(name)
         self.channels.remove(name)
+        if at_once and self.server is not None:
+            self.write()
 
     @precondition(lambda self: self.server is None)
     @rule()
@@ -122,7 +126,7 @@ class SubscriptionLife(RuleBasedStateMachine):
             if future.done():
                 assert self.server.will_hear(waited_for), "rule 4.6: confirmed, and not subscribed"
 
-    @precondition(lambda self: self.server is not None)
+    @precondition(lambda self: self.server is not None and self.channels.joined)
     @rule(command=st.sampled_from([SUBSCRIBE, UNSUBSCRIBE]), name=st.sampled_from([ALWAYS, *USERS]))
     def an_answer_that_nobody_asked_for(self, command: bytes, name: bytes) -> None:
         assert self.server is not None
@@ -130,7 +134,7 @@ class SubscriptionLife(RuleBasedStateMachine):
             assert not self.channels.answered(command, name)
             self.lose()
 
-    @precondition(lambda self: self.server is not None)
+    @precondition(lambda self: self.server is not None and self.to_join != self.wanted)
     @rule()
     def lose(self) -> None:
         self.channels.lost()
@@ -162,7 +166,7 @@ class SubscriptionLife(RuleBasedStateMachine):
         assert self.channels.joined == (self.server is not None and not self.to_join)
 
 
-SubscriptionLife.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
+SubscriptionLife.TestCase.settings = settings(max_examples=150, stateful_step_count=80, deadline=None)
 TestSubscriptionLife = pytest.mark.filterwarnings("ignore::ResourceWarning")(SubscriptionLife.TestCase)
 
 
@@ -193,6 +197,20 @@ async def test_after_an_unsubscribe_only_a_later_subscribes_answer_counts() -> N
         assert not confirmation.done(), number
         assert channels.answered(*command)
     assert confirmation.done()
+
+
+async def test_a_visit_during_an_unsubscribe_leaves_its_answer_something_to_answer() -> None:
+    channels = Channels([ALWAYS])
+    channels.add(b"user:1")
+    for command in channels.connected():
+        assert channels.answered(*command)
+    channels.remove(b"user:1")
+    [unsubscribe] = channels.due()
+    channels.add(b"user:1")
+    channels.remove(b"user:1")
+    assert channels.due() == []
+    assert channels.answered(*unsubscribe)
+    assert len(channels) == 1
 
 
 def test_a_burst_of_streams_of_one_user_is_one_command() -> None:
