@@ -122,12 +122,13 @@ async def forget_rows_for_everyone(database_url: str) -> None:
 
 @dataclass
 class Cable:
-    """A TCP proxy before the web server, to be cut. While it is cut new connections are refused."""
+    """A TCP proxy before the web server, to be cut: then new connections are refused. Or its streams fall silent unnoticed."""
 
     target: tuple[str, int]
     url: str = ""
     _server: asyncio.Server | None = None
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _streams: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def plug(self) -> None:
         port = urlsplit(self.url).port or 0
@@ -140,6 +141,12 @@ class Cable:
         for writer in list(self._writers):
             writer.transport.abort()
         await self._server.wait_closed()
+
+    def silence(self) -> None:
+        """The open streams bring nothing any more and do not end, as after a laptop's sleep."""
+        for writer in self._streams:
+            assert isinstance(writer.transport, asyncio.Transport)
+            writer.transport.pause_reading()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(*self.target)
@@ -157,9 +164,10 @@ class Cable:
             for end in both:
                 end.transport.abort()
 
-    @staticmethod
-    async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while block := await reader.read(65536):
+            if block.startswith(b"GET /events/"):
+                self._streams.append(writer)
             writer.write(block)
             await writer.drain()
         writer.close()

@@ -74,11 +74,28 @@ async def test_a_cut_line_loses_nothing_and_doubles_nothing(page: Inbox, web_url
         await page.counts(3)
 
 
-async def test_retry_now_skips_the_countdown(page: Inbox, web_url: str) -> None:
+async def test_a_stream_that_died_unnoticed_is_replaced(page: Inbox, web_url: str, database_url: str) -> None:
+    async with cable(web_url) as line:
+        await page.go(line.url)
+        line.silence()
+        await insert(database_url, page.user, ["not heard at first"])
+        await page.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await page.shows("not heard at first")
+        await page.counts(1)
+
+
+@pytest.mark.parametrize("answer", [None, 502])
+async def test_retry_now_skips_the_countdown(page: Inbox, web_url: str, answer: int | None) -> None:
+    """Whether the line breaks or a proxy answers for a server that restarts, after which an EventSource gives up."""
     attempts = count(1)
 
     async def refuse_some(route: Route) -> None:
-        await (route.abort() if next(attempts) <= 5 else route.continue_())
+        if next(attempts) > 5:
+            await route.continue_()
+        elif answer is None:
+            await route.abort()
+        else:
+            await route.fulfill(status=answer)
 
     await page.page.route("**/events/*", refuse_some)
     await page.page.goto(f"{web_url}/?user={page.user}")
@@ -90,6 +107,23 @@ async def test_retry_now_skips_the_countdown(page: Inbox, web_url: str) -> None:
             if await retry.is_visible():
                 await retry.click()
     assert next(attempts) == 7
+
+
+async def test_a_refused_user_is_told_why(page: Inbox, web_url: str) -> None:
+    """A refusal that can't change is no reason to try for ever."""
+    problem = json.dumps({"status": 401, "detail": "Say who you are, with a token."})
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=401, content_type="application/problem+json", body=problem)
+
+    await page.page.route("**/notifications?*", refuse)
+    await page.page.goto(f"{web_url}/?user={page.user}")
+    await expect(page.page.get_by_role("alert")).to_have_text("Say who you are, with a token.")
+    await expect(page.connection).to_have_attribute("data-state", "stopped")
+    await page.page.unroute("**/notifications?*")
+    await page.page.get_by_role("button", name="Open").click()
+    await page.live()
+    await expect(page.page.get_by_role("alert")).to_be_hidden()
 
 
 async def test_a_reset_loads_the_list_again(page: Inbox, web_url: str, database_url: str) -> None:
