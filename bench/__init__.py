@@ -1,0 +1,6 @@
+"""What Rowcast costs here: `make bench`. Real servers, a real bridge and web process; figures, never a verdict.
+
+`latency`  INSERT to client over loopback, one row at a time
+`drain`    rows of one statement, from its commit to the last client
+`writers`  commits per second while all is relayed, against no trigger at all and a plain NOTIFY
+"""

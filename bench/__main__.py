@@ -1,0 +1,63 @@
+"""`python -m bench`: start servers of its own, measure, print one table for each measurement."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import statistics
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bench import measures
+from bench.measures import Figures
+from rowcast.embedded import start_postgres
+from tests.db.databases import Databases
+from tests.rig import Rig, rig
+from tests.servers import embedded_valkey, folder
+
+RUNS = 5
+
+
+async def main() -> None:
+    """Measure everything, one after the other, on one machine in one run."""
+    _say(
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; median (lowest to highest) of {RUNS}"
+    )
+    async with _rowcast() as (own, url):
+        await own.bridge()
+        _table("INSERT to client, one row at a time", [await measures.latency(own, url) for _ in range(RUNS)])
+        _table("20,000 rows of one statement to one client", [await measures.drain(own, url) for _ in range(RUNS)])
+    async with _rowcast() as (own, _):
+        _table("16 clients, one row a commit, fsync on", [await measures.writers(own) for _ in range(RUNS)])
+
+
+@asynccontextmanager
+async def _rowcast() -> AsyncIterator[tuple[Rig, str]]:
+    """Servers as `rowcast up` starts them, flushes included, and a web process; the bridge is up to the measurement."""
+    with folder() as state, embedded_valkey() as valkey:
+        server = await asyncio.to_thread(start_postgres, state)
+        try:
+            with Databases(server.url).migrated() as address:
+                async with rig(address, valkey.url, prefix="bench") as own:
+                    bridge = await own.bridge()
+                    url, _ = await own.web()
+                    await bridge.kill()
+                    yield own, url
+        finally:
+            server.stop()
+
+
+def _table(title: str, runs: list[Figures]) -> None:
+    _say(f"\n{title}")
+    for name in runs[0]:
+        values = sorted(run[name] for run in runs)
+        _say(f"  {name:<44} {statistics.median(values):>10,.2f}   ({values[0]:,.2f} to {values[-1]:,.2f})")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 -- a command's output
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
