@@ -4,10 +4,13 @@ In: rows that any SQL client inserted. Out: stamped Events, in order.
 
 `connect`     sessions of the bridge, the pool of the web; driver errors become ours at this edge
 `queries`     the named statements
+`locks`       the names of our advisory locks; `leadership` is the leader's
 `outbox`      claim: stamp `seq` on the rows that have none, and read a range of bodies
 `history`     replay: what a stream missed, page by page, each page with last_seq of its own snapshot
 `inbox`       list, read, insert, mark viewed, delete: the HTTP resources
-`migrate`     numbered migrations under a lock of our own; `preflight` says first what would go wrong
+
+`migrate`     the numbered files of `migrations` under a lock of our own; `ledger` knows which are applied
+`survey`      what a server is like and whether it will do; `preflight` asks for bridge and web, `poolers` finds one in the way
 
 May import core.
 """
