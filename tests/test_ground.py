@@ -10,6 +10,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,27 @@ def test_every_dependency_has_its_reason_in_the_docs() -> None:
     assert tools <= set(re.findall(r"[\w-]+", text))
 
 
+def test_what_the_program_imports_it_also_declares() -> None:
+    """And nothing that only comes along with something else."""
+    declared = {canonicalize_name(wanted.name) for wanted in [*requirements(), *requirements("embedded")]}
+    providers = packages_distributions()
+    for path, text in tracked().items():
+        if path.suffix != ".py" or path.parts[0] not in PACKAGES:
+            continue
+        for name in imported(ast.parse(text)) - sys.stdlib_module_names - set(PACKAGES):
+            parts = {canonicalize_name(provider).removesuffix("-pool") for provider in providers.get(name, [name])}
+            assert parts & declared, f"{path} imports {name}"
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """The top-level modules that a file imports by absolute name."""
+    plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    from_ = {
+        node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module and not node.level
+    }
+    return {name.split(".")[0] for name in plain | from_}
+
+
 # --- make
 
 
@@ -148,7 +170,7 @@ def anchors(text: str) -> set[str]:
 
 def links(path: Path) -> Iterator[tuple[Path, str]]:
     """The files of the checkout that a document links to, with the anchor."""
-    for target in re.findall(r"\]\(([^)\s]+)\)", tracked()[path]):
+    for target in re.findall(r"\]\(([^)\s]+)\)", tracked().get(path, "")):
         if not re.match(r"\w+:", target):
             file, _, anchor = target.partition("#")
             yield (ROOT / path.parent / file).resolve() if file else ROOT / path, anchor
@@ -178,7 +200,7 @@ def test_files_that_docs_name_are_there() -> None:
         r"`((?:" + "|".join([*PACKAGES, "tests", "docs", "requirements"]) + r")/[\w./-]*\w)(?:\([^`]*)?`"
     )
     for path in documents():
-        for name in pattern.findall(tracked()[path]):
+        for name in pattern.findall(tracked().get(path, "")):
             assert (ROOT / name).exists() or (ROOT / f"{name}.py").exists(), f"{path} names {name}"
 
 
