@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
 import click
@@ -78,10 +77,6 @@ def _run() -> int:
     except RowcastError as error:
         click.echo(f"rowcast: {error}", err=True)
         return WRONG_USAGE if isinstance(error, ConfigurationError) else FAILED
-    except BrokenPipeError:
-        # Who read our output has gone, as `| head` does. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _status(result: object) -> int:

@@ -85,7 +85,7 @@ class Settings(BaseSettings):
         UserIdType.BIGINT, description="Type of notifications.user_id, chosen when the table is made."
     )
     buckets: int = Field(
-        1, ge=1, le=1024, description="Parts that users are spread over in a Redis Cluster; 1 for one server."
+        1, ge=1, le=16384, description="Parts that users are spread over in a Redis Cluster; 1 for one server."
     )
     url: str | None = Field(
         None, description="Address of the web that `send` and `tail` talk to; else that of the `up` on --data-dir."
@@ -169,8 +169,9 @@ def _unknown(names: list[str]) -> list[str]:
 
 
 def _advice(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name.upper(), known, n=1)
-    return f"{name} is no setting of Rowcast." + (f" Did you mean {nearest[0]}?" if nearest else "")
+    bare = [one.removeprefix(PREFIX) for one in known]
+    nearest = difflib.get_close_matches(name.upper().removeprefix(PREFIX), bare, n=1, cutoff=0.5)
+    return f"{name} is no setting of Rowcast." + (f" Did you mean {PREFIX}{nearest[0]}?" if nearest else "")
 
 
 def _sentence(problem: Any) -> str:

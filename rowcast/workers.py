@@ -19,6 +19,8 @@ _log = structlog.get_logger("web")
 
 # A worker drains in less; the whole must end within 5 s.
 STOP = ((signal.SIGTERM, 4.5),)
+# Another one of us. -P: no folder of the user's may stand in for a package of ours.
+WORKER = (sys.executable, "-P", "-m", "rowcast")
 
 
 def web_arguments(sockets: Sequence[socket.socket]) -> list[str]:
@@ -43,9 +45,8 @@ async def run_workers(settings: Settings, sockets: list[socket.socket]) -> None:
 
 
 def _place(settings: Settings, sockets: list[socket.socket], number: int) -> Place:
-    # -P: no folder of the user's may stand in for a package of ours.
     name = f"worker {number}"
-    command = [sys.executable, "-P", "-m", "rowcast", *web_arguments(sockets)]
+    command = [*WORKER, *web_arguments(sockets)]
     fds = [one.fileno() for one in sockets]
 
     def start() -> Child:

@@ -26,16 +26,17 @@ _CREATED = 201
 def command(
     settings: Settings, *, user: str | None, message: str | None, everyone: bool, key: str | None, data: str | None
 ) -> None:
-    """Send the notification MESSAGE to USER, and print the row as JSON.
+    """Send a notification to a user, or to everyone.
 
-    It is inserted as any SQL client would, and reaches USER's streams from there. Talks to the `rowcast up` that runs on
-    --data-dir, or to --url.
+    Inserts a row with MESSAGE for USER, as any SQL client would, and prints it as JSON. Talks to the `rowcast up` that
+    runs on --data-dir, or to --url.
 
     \b
     Examples:
         rowcast send 1 "hello"
         rowcast send 1 "your order" --key order-7 --data '{"state": "sent"}'
         rowcast send --everyone "back in five minutes"
+        rowcast send -- -5 "an id that begins with a dash"
     """
     if everyone and user is not None and message is None:
         user, message = None, user

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+from collections.abc import Iterator
 
 import click
 from httpx_sse import ServerSentEvent
@@ -25,11 +27,11 @@ from rowcast.tail import Follower
     help="Where to begin: what is unread (the default), what comes from now on, all, or after a position.",
 )
 def command(settings: Settings, *, user: str, since: str | None) -> None:
-    """Watch the notifications of USER arrive, until Ctrl-C.
+    """Watch a user's notifications arrive.
 
-    On a terminal a line for people; into a pipe one JSON object a line, as the browser gets it, with its position `seq`.
-    A lost connection comes back by itself, and what was missed meanwhile comes first. Talks to the `rowcast up` that runs
-    on --data-dir, or to --url.
+    Until Ctrl-C. On a terminal a line for people; into a pipe one JSON object a line, as the browser gets it, with its
+    position `seq`. A lost connection comes back by itself, and what was missed meanwhile comes first. Talks to the
+    `rowcast up` that runs on --data-dir, or to --url.
 
     \b
     Examples:
@@ -48,5 +50,14 @@ def command(settings: Settings, *, user: str, since: str | None) -> None:
     def note(line: str) -> None:
         click.echo(f"rowcast: {line}", err=True)
 
-    with contextlib.suppress(KeyboardInterrupt), open_client(settings) as client:
+    with contextlib.suppress(KeyboardInterrupt), _reader_may_go(), open_client(settings) as client:
         Follower(client, user, since, show, note, SystemClock()).run()
+
+
+@contextlib.contextmanager
+def _reader_may_go() -> Iterator[None]:
+    """End quietly when who read our output has gone, as `| head` does; Python would complain again when it flushes at exit."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -225,7 +225,7 @@ def _start_with_retries(site: _Site, data: Path, port: int | None, settings: Map
     postmaster that was killed need a moment to let go of its memory."""
     remembered = site.state / "postgres.port"
     for attempt in range(_TRIES):
-        time.sleep(0.1 * 3**attempt if attempt else 0)
+        time.sleep(0.1 * 2**attempt if attempt else 0)
         chosen = port or choose_port(remembered)
         options = [
             part for name, value in {**settings, "port": str(chosen)}.items() for part in ("-c", f"{name}={value}")

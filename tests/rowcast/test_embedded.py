@@ -55,7 +55,7 @@ class TestPostgres:
         yield server
         server.stop()
 
-    def test_it_listens_on_loopback_only_and_wants_the_password(self, server: Server, postgres: Server) -> None:
+    def test_it_listens_on_loopback_only_and_wants_the_password(self, server: Server) -> None:
         addresses = {
             item.laddr.ip for item in psutil.Process(server.pid).net_connections() if item.status == psutil.CONN_LISTEN
         }
