@@ -53,7 +53,9 @@ def rowcast() -> None:
         rowcast up
     In production, with a Postgres and a Redis of your own:
         export ROWCAST_DATABASE_URL=postgresql://... ROWCAST_REDIS_URL=redis://...
-        rowcast migrate && rowcast bridge & rowcast web
+        rowcast migrate
+        rowcast bridge &
+        rowcast web --auth off
 
     Every setting is a flag, an environment variable ROWCAST_..., or a line of the file .env; the first of these wins.
 

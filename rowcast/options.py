@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
+from pydantic import ByteSize
 
 from rowcast import logs
 from rowcast.settings import Settings, flag, load, variable
@@ -49,8 +52,11 @@ def _default(value: object) -> str:
 
 def _metavar(annotation: Any) -> str:
     """What goes after the flag: the words that may be said, or the kind of value."""
-    words = [word for part in (annotation, *get_args(annotation)) for word in get_args(part) if isinstance(word, str)]
-    if words:
-        return "|".join(dict.fromkeys(words))
-    kinds = {int: "N", float: "SECONDS"}
-    return kinds.get(annotation, getattr(annotation, "metavar", "TEXT"))
+    kinds = {int: "N", float: "SECONDS", Path: "PATH", Path | None: "PATH", ByteSize: "BYTES"}
+    words = list(annotation) if isinstance(annotation, type) and issubclass(annotation, StrEnum) else _words(annotation)
+    return "|".join(words) or kinds.get(annotation, "TEXT")
+
+
+def _words(annotation: Any) -> list[str]:
+    """The strings of a Literal, also of an optional one."""
+    return [word for part in (annotation, *get_args(annotation)) for word in get_args(part) if isinstance(word, str)]

@@ -1,0 +1,76 @@
+"""docs/settings.md and docs/commands.md as the code has them. `python -m tests.rowcast.reference` writes them."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import click
+from click.testing import CliRunner
+
+from rowcast.cli import COMMANDS, rowcast
+from rowcast.settings import Settings, flag, variable
+
+DOCS = Path(__file__).parents[2] / "docs"
+_REMAKE = "<!-- Made from the code by `python -m tests.rowcast.reference`; a test compares. -->\n"
+
+
+def settings_page() -> str:
+    """All settings, with who uses which."""
+    used = {name: sorted(_commands_with(name), key=list(COMMANDS).index) for name in Settings.model_fields}
+    rows = [_row(name, field, used[name]) for name, field in Settings.model_fields.items()]
+    return f"""# Settings
+{_REMAKE}
+Each setting is an environment variable, a line `NAME=value` of the file `.env` in the current folder, and a flag of the
+commands that use it. A flag wins over the environment, that over the file, that over the default; an empty value counts
+as none. Lengths of time are in seconds.
+
+A name that begins with `ROWCAST_` and is none of these is warned of, with the nearest one, and otherwise ignored. A wrong
+value ends the command with status 2 and a sentence that names the setting, what is allowed, and what came.
+
+Passwords belong into the environment or the file: flags show in the list of processes.
+
+| variable | flag | default | what | used by |
+|---|---|---|---|---|
+{chr(10).join(rows)}
+"""
+
+
+def commands_page() -> str:
+    """The help of `rowcast` and of each command."""
+    parts = [_help([])] + [_help([name]) for name in COMMANDS]
+    return f"""# Commands
+{_REMAKE}
+What `rowcast --help` and `rowcast COMMAND --help` say.
+
+{chr(10).join(parts)}"""
+
+
+def _row(name: str, field: Any, commands: list[str]) -> str:
+    default = "" if field.default in (None, "") else f"`{_text(field.default)}`"
+    by = "all" if len(commands) == len(COMMANDS) else ", ".join(f"`{command}`" for command in commands)
+    return f"| `{variable(name)}` | `{flag(name)}` | {default} | {field.description} | {by} |"
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _commands_with(name: str) -> list[str]:
+    return [command for command in COMMANDS if any(option.name == name for option in _command(command).params)]
+
+
+def _command(name: str) -> click.Command:
+    command: click.Command = importlib.import_module(f"rowcast.commands.{name}").command
+    return command
+
+
+def _help(arguments: list[str]) -> str:
+    text = CliRunner().invoke(rowcast, [*arguments, "--help"], prog_name="rowcast", terminal_width=100).output
+    return f"## {' '.join(['rowcast', *arguments])}\n\n```text\n{text.rstrip()}\n```\n"
+
+
+if __name__ == "__main__":
+    (DOCS / "settings.md").write_text(settings_page(), encoding="utf-8")
+    (DOCS / "commands.md").write_text(commands_page(), encoding="utf-8")
