@@ -1,0 +1,38 @@
+"""A Valkey that can be stopped and started again at the same place."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from rowcast.embedded import Server, start_valkey
+
+
+class OwnValkey:
+    """Running when made."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        server = start_valkey(state)
+        self._server: Server | None = server
+        self._port = server.port
+        self.url = server.url
+
+    def start(self) -> None:
+        self._server = start_valkey(self._state, port=self._port)
+
+    def freeze(self) -> None:
+        """It keeps its connections and says nothing."""
+        assert self._server is not None
+        os.kill(self._server.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._server is not None
+        os.kill(self._server.pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self.thaw()
+            self._server.stop()
+            self._server = None
