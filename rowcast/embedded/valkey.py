@@ -68,11 +68,12 @@ def _password(state: Path) -> str:
 
 
 def _configuration(folder: Path, port: int, password: str) -> str:
+    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     lines = (
         "bind 127.0.0.1",
         f"port {port}",
         f"requirepass {password}",
-        f'dir "{folder}"',
+        f'dir "{quoted}"',
         'save ""',
         "appendonly no",
         "daemonize no",

@@ -29,6 +29,10 @@ as none. Lengths of time are in seconds.
 A name that begins with `ROWCAST_` and is none of these is warned of, with the nearest one, and otherwise ignored. A wrong
 value ends the command with status 2 and a sentence that names the setting, what is allowed, and what came.
 
+`ROWCAST_DATABASE_URL` may be anything libpq understands, and libpq's own variables (`PGPASSWORD`, `PGSSLROOTCERT`, …) count
+for what it leaves out. With one of the two addresses set, `rowcast up` uses that server and starts none of its kind.
+How the doorbell rings is a setting of the database, not of a process: [delivery.md](delivery.md#the-doorbell).
+
 Passwords belong into the environment or the file: flags show in the list of processes.
 
 | variable | flag | default | what | used by |
