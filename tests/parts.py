@@ -1,4 +1,4 @@
-"""The parts of a machine that some tests need and that no package index brings: a browser, other Pythons, other servers.
+"""The parts of a machine that some tests need and that no Python package brings: a browser, another Python.
 
 A test says `require("chromium")` and gets the path. Where the part is missing the test is skipped and one line at the end of the run says what was
 not run and how to get it; with CI set a missing part is a failure. `tests/conftest.py` takes `pytest_terminal_summary` from here.
@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,30 +25,17 @@ _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Something a test may need: where to look for it, and the sentence on how to get it."""
+    """A program that some tests need: the names it goes by, and how to get it."""
 
-    find: Callable[[], Path | None]
+    programs: tuple[str, ...]
     get: str
-
-
-def _on_path(*names: str) -> Callable[[], Path | None]:
-    return lambda: next((Path(found) for name in names if (found := shutil.which(name, path=_PATH))), None)
-
-
-def _debian_postgres(major: int) -> Callable[[], Path | None]:
-    """The folder with `initdb` and `postgres`: Debian keeps each version beside the others, off PATH."""
-    folder = Path(f"/usr/lib/postgresql/{major}/bin")
-    return lambda: folder if (folder / "initdb").exists() else None
 
 
 PARTS = {
     "chromium": Part(
-        _on_path("chromium", "chromium-browser", "google-chrome"), "install Chromium (Debian: apt-get install chromium)"
+        ("chromium", "chromium-browser", "google-chrome"), "install Chromium (Debian: apt-get install chromium)"
     ),
-    "node": Part(_on_path("node"), "install Node.js 20 or newer"),
-    "psql": Part(_on_path("psql"), "install the Postgres client (Debian: apt-get install postgresql-client)"),
-    "pgbouncer": Part(_on_path("pgbouncer"), "install PgBouncer (Debian: apt-get install pgbouncer)"),
-    "postgres-15": Part(_debian_postgres(15), "install Postgres 15 (Debian 12: apt-get install postgresql-15)"),
+    "pgbouncer": Part(("pgbouncer",), "install PgBouncer (Debian: apt-get install pgbouncer)"),
 }
 
 _missing: Counter[str] = Counter()
@@ -66,10 +52,10 @@ def missing(reason: str) -> NoReturn:
 def require(name: str) -> Path:
     """The path of that part; without it the test ends as `missing` says."""
     part = PARTS[name]
-    found = part.find()
+    found = next((path for program in part.programs if (path := shutil.which(program, path=_PATH))), None)
     if found is None:
         missing(f"no {name} here: {part.get}")
-    return found
+    return Path(found)
 
 
 @cache
