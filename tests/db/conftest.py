@@ -1,4 +1,4 @@
-"""One Postgres for the tests of db/, and a database of its own for each test."""
+"""The tests of db/ run on every version of Postgres that is to be had, each with a database of its own."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import pytest
 from psycopg import AsyncConnection
 
 from db.connect import Connection
+from rowcast.embedded import Server
 from tests.db.databases import Databases
-from tests.servers import embedded_postgres
+from tests.versions import postgres_of_version
+
+__all__ = ["postgres_of_version"]
 
 
 @pytest.fixture(scope="session")
-def databases() -> Iterator[Databases]:
-    with embedded_postgres() as server:
-        yield Databases(server.url)
+def databases(postgres_of_version: Server) -> Databases:
+    return Databases(postgres_of_version.url)
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ class Databases:
 
     def _template(self, user_id_type: UserIdType) -> str:
         if user_id_type not in self._templates:
-            name = f"template_{user_id_type}"
+            name = f"template_{user_id_type}_{uuid.uuid4().hex}"
             self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
             migrate(self.address(name), user_id_type=user_id_type, roles=True, say=lambda _: None)
             self._templates[user_id_type] = name

@@ -1,25 +1,16 @@
-"""The plan that Postgres really ran, as its own auto_explain tells: of a prepared statement, with a plan for these values or for any."""
+"""The plan that Postgres runs for a statement of ours, prepared as the driver prepares it: for these values, or for any."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
+from psycopg import sql
 
 from db.connect import Connection
 from db.queries import query
-
-_SETTINGS = {
-    "client_min_messages": "log",
-    "auto_explain.log_min_duration": "0",
-    "auto_explain.log_format": "json",
-    "auto_explain.log_analyze": "on",
-    "auto_explain.log_buffers": "on",
-    "auto_explain.log_timing": "off",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +26,22 @@ class Node:
 
 async def plan_of(connection: Connection, name: str, parameters: Mapping[str, object], *, generic: bool) -> list[Node]:
     """Run the statement `name`, roll it back, and return the steps of its plan, the whole statement first."""
-    told: list[str] = []
-
-    def listen(notice: psycopg.errors.Diagnostic) -> None:
-        told.append(notice.message_primary or "")
-
-    await connection.execute("LOAD 'auto_explain'")
-    for setting, value in _SETTINGS.items():
-        await connection.execute("SELECT set_config(%s, %s, false)", (setting, value))
     mode = "force_generic_plan" if generic else "force_custom_plan"
     await connection.execute("SELECT set_config('plan_cache_mode', %s, false)", (mode,))
-    connection.add_notice_handler(listen)
-    try:
-        async with connection.transaction(force_rollback=True):
-            await connection.execute(query(name), parameters, prepare=True)
-    finally:
-        connection.remove_notice_handler(listen)
-    plans = [message for message in told if "plan:" in message]
-    return list(_nodes(json.loads(plans[-1].split("plan:", 1)[1])["Plan"]))
+    names = list(dict.fromkeys(_PARAMETER.findall(query(name).as_string())))
+    numbered = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", query(name).as_string())
+    numbered = numbered.replace("%%", "%")
+    values = sql.SQL(", ").join(sql.Literal(parameters[each]) for each in names)
+    await connection.execute(f"PREPARE tested AS {numbered}".encode())
+    async with connection.transaction(force_rollback=True):
+        explain = sql.SQL("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE tested ({})").format(values)
+        row = await (await connection.execute(explain)).fetchone()
+    await connection.execute("DEALLOCATE tested")
+    assert row is not None
+    return list(_nodes(row[0][0]["Plan"]))
+
+
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[Node]:

@@ -28,10 +28,12 @@ SELECT setval('rowcast.seq', greatest({stamped}, 1));
 PAGE = {"upto": None, "page": 500, "budget": 1_000_000}
 FULL_BATCH = {"batch": 1000, "held": "{}", "lowest": None}
 
+STATISTICS = [pytest.param("analyzed"), pytest.param("not analyzed", marks=pytest.mark.slow)]
+
 pytestmark = pytest.mark.parametrize("generic", [False, True], ids=["custom", "generic"])
 
 
-@pytest.fixture(scope="module", params=["analyzed", "not analyzed"])
+@pytest.fixture(scope="module", params=STATISTICS)
 def history(databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database whose rows were all relayed, but for the last five."""
     yield from _filled(databases, stamped=ROWS - 5, analyzed=request.param == "analyzed")
@@ -51,7 +53,7 @@ def hot(databases: Databases) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module", params=["analyzed", "not analyzed"])
+@pytest.fixture(scope="module", params=STATISTICS)
 def burst(databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of which nothing was relayed yet."""
     yield from _filled(databases, stamped=0, analyzed=request.param == "analyzed")
