@@ -12,7 +12,7 @@ from db.connect import Connection, driver_errors
 from db.queries import query
 
 ROUNDS = 8
-PATIENCE = 10
+PATIENCE = 5
 
 
 async def require_own_session(conninfo: str) -> None:

@@ -316,7 +316,7 @@ async def test_a_pooler_in_session_mode_will_do(empty: str) -> None:
 def test_a_pooler_in_session_mode_that_is_too_small(database: str) -> None:
     with (
         pgbouncer(database, mode="session", size=1) as address,
-        pytest.raises(DatabaseUnavailableError, match="gave no second session in 10 s: enlarge its pool"),
+        pytest.raises(DatabaseUnavailableError, match="gave no second session in 5 s: enlarge its pool"),
     ):
         migrate(address, say=lambda _: None)
 
