@@ -25,7 +25,7 @@ _PATIENCE = 0.5
 
 
 class HeldError(RowcastError):
-    """Another `rowcast up` holds this data folder."""
+    """Another `rowcast up`, or another account, holds this data folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,10 @@ class Possession:
 def possess(folder: Path, say: Callable[[str], None]) -> Iterator[Possession]:
     """Hold the folder; raises HeldError, with pid and address of the holder, if another does."""
     with _open(folder / "lock") as lock, _open(folder / "children.lock") as children:
+        if (owner := os.fstat(lock).st_uid) != os.geteuid():
+            raise HeldError(
+                f"The data in {folder} belongs to uid {owner}: run rowcast as that account, or give another --data-dir."
+            )
         if not _try_lock_twice(lock):
             raise HeldError(_holder(folder))
         os.ftruncate(lock, 0)

@@ -31,9 +31,9 @@ async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
 
 
 def _ending_signals() -> list[signal.Signals]:
-    """Not SIGHUP where somebody, as nohup does, wants it ignored."""
-    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    """Not SIGHUP where `nohup` wants it ignored."""
+    hang_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGINT, signal.SIGTERM, *hang_up]
 
 
 def _cancel_once(task: asyncio.Task[None]) -> Any:
