@@ -17,14 +17,14 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from core.errors import DatabaseUnfitError, RowcastError
-from db.connect import Connection, borrow
+from db.connect import Connection, borrow, driver_errors
 from db.queries import query
 
 Pool: TypeAlias = AsyncConnectionPool[Connection]
 
 HIGHEST_ID = 2**63 - 1
-# Seconds that one statement may take, waiting for locks of others included.
-STATEMENT_TIMEOUT = 10
+# Seconds for one statement, the waits for a free session and for locks of others included.
+TIMEOUT = 10
 PAGE_BYTES = 4 << 20
 VIEWED_BATCH = 5000
 # The classes of SQLSTATE that speak of the row: data, constraint, view's check, limit of a program, RAISE in somebody's trigger.
@@ -52,9 +52,9 @@ class InboxPage:
 class Inbox:
     """The table as a resource, over the web's pool. Every method raises DatabaseUnavailableError; those that write, RowRefusedError too."""
 
-    def __init__(self, pool: Pool, *, statement_timeout: float = STATEMENT_TIMEOUT) -> None:
+    def __init__(self, pool: Pool, *, timeout: float = TIMEOUT) -> None:
         self._pool = pool
-        self._statement_timeout = statement_timeout
+        self._timeout = timeout
 
     async def page(self, user_id: str, *, before: int | None, limit: int, unread: bool) -> InboxPage:
         """Up to `limit` rows with an id below `before` that the user's streams have been sent or will not be sent again: seq ≤ `seq`."""
@@ -125,9 +125,10 @@ class Inbox:
 
     @asynccontextmanager
     async def _session(self, doing: str) -> AsyncIterator[Connection]:
-        async with borrow(self._pool, doing=doing) as session:
-            with _refusals():
-                async with asyncio.timeout(self._statement_timeout):
+        # The wait for a free session is part of it: the pool asks each one whether it is alive, and that can take for ever too.
+        with driver_errors(doing):
+            async with asyncio.timeout(self._timeout), borrow(self._pool, doing=doing) as session:
+                with _refusals():
                     yield session
 
 

@@ -44,7 +44,7 @@ def rows(*users: int | None) -> str:
 
 
 async def test_a_lock_of_others_is_waited_for_but_not_for_ever(database: str, connection: Connection) -> None:
-    async with opened(database, statement_timeout=0.2) as inbox:
+    async with opened(database, timeout=0.5) as inbox:
         ((row_id, _),) = await inbox.insert(rows(1))
         async with connection.transaction():
             await connection.execute("UPDATE notifications SET message = 'n'")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from quart import Blueprint, Response
@@ -31,8 +30,6 @@ class Readiness(Protocol):
 def health_blueprint(inbox: Inbox, hub: Readiness) -> Blueprint:
     """The two routes that an orchestrator asks."""
     blueprint = Blueprint("health", __name__)
-    probe = _Probe(inbox)
-    blueprint.while_app_serving(probe.serve)
 
     @blueprint.get("/healthz")
     async def healthz() -> Response:
@@ -41,7 +38,7 @@ def health_blueprint(inbox: Inbox, hub: Readiness) -> Blueprint:
     @blueprint.get("/readyz")
     async def readyz() -> Response:
         checks = {
-            "postgres": OK if await probe.answered() else "Postgres did not answer a query within a second.",
+            "postgres": OK if await _answers(inbox) else "Postgres did not answer a query within a second.",
             "redis": OK if hub.connected() else "Redis has not confirmed the subscriptions.",
             "marks": OK
             if hub.fresh()
@@ -60,35 +57,10 @@ def _unready(checks: dict[str, str]) -> Response:
     return problem.response()
 
 
-class _Probe:
-    """At most one query at a time, in a task of its own: giving up on a frozen Postgres takes the driver longer than we may take."""
-
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
-        self._tasks: asyncio.TaskGroup | None = None
-        self._running: asyncio.Task[bool] | None = None
-
-    async def serve(self) -> AsyncGenerator[None, None]:
-        """Own the task while the app serves."""
-        async with asyncio.TaskGroup() as self._tasks:
-            yield
-            if self._running is not None:
-                self._running.cancel()
-                await asyncio.wait({self._running}, timeout=LONGEST)
-                self._running.cancel()  # the second time the driver drops the connection at once
-
-    async def answered(self) -> bool:
-        """Whether Postgres answers within a second from now."""
-        if self._tasks is None:
-            raise RuntimeError("The app is not serving yet.")
-        if self._running is None or self._running.done():
-            self._running = self._tasks.create_task(self._ask(), name="readiness of Postgres")
-        done, _ = await asyncio.wait({self._running}, timeout=LONGEST)
-        return bool(done) and self._running.result()
-
-    async def _ask(self) -> bool:
-        try:
-            await self._inbox.check()
-        except RowcastError:
-            return False
-        return True
+async def _answers(inbox: Inbox) -> bool:
+    try:
+        async with asyncio.timeout(LONGEST):
+            await inbox.check()
+    except (RowcastError, TimeoutError):
+        return False
+    return True
