@@ -1,0 +1,144 @@
+"""The doorbell rings while the bridge waits, in the modes that the documentation names, and never keeps a writer from inserting."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+
+from db.connect import Connection, session
+from db.outbox import BUSY, WAITING, set_doorbell
+from tests.db.databases import Databases
+from tests.db.rows import insert
+from tests.servers import embedded_postgres
+
+
+@pytest.fixture
+async def listener(database: str) -> AsyncIterator[Connection]:
+    async with session(database, name="bridge") as connection:
+        await connection.execute("LISTEN rowcast")
+        yield connection
+
+
+async def rings(listener: Connection) -> int:
+    """How many notifications have come: a round trip brings all that were sent before it."""
+    await listener.execute("NOTIFY rowcast, 'end'")
+    count = 0
+    async for notice in listener.notifies(timeout=5):
+        if notice.payload == "end":
+            return count
+        count += 1
+    raise AssertionError("the listener is deaf")
+
+
+@pytest.mark.parametrize(
+    ("mode", "mark", "expected"),
+    [
+        (None, WAITING, 1),
+        (None, BUSY, 0),
+        ("auto", WAITING, 1),
+        ("auto", BUSY, 0),
+        ("always", BUSY, 1),
+        ("always", WAITING, 1),
+        ("off", WAITING, 0),
+        ("nonsense", WAITING, 1),
+        ("nonsense", BUSY, 0),
+    ],
+)
+async def test_modes(connection: Connection, listener: Connection, mode: str | None, mark: int, expected: int) -> None:
+    await set_doorbell(listener, mark)
+    if mode:
+        await connection.execute("SELECT set_config('rowcast.notify', %s, false)", (mode,))
+    await insert(connection, 1)
+    assert await rings(listener) == expected
+
+
+async def test_a_new_database_does_not_ring(connection: Connection, listener: Connection) -> None:
+    """Nobody waits yet, so nobody pays."""
+    await insert(connection, 1)
+    assert await rings(listener) == 0
+
+
+async def test_many_rows_ring_once(connection: Connection, listener: Connection) -> None:
+    await set_doorbell(listener, WAITING)
+    await connection.execute("INSERT INTO public.notifications (message) SELECT 'x' FROM generate_series(1, 100)")
+    assert await rings(listener) == 1
+
+
+async def test_a_writer_sees_the_mark_at_once_whatever_its_snapshot(
+    connection: Connection, listener: Connection
+) -> None:
+    await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    await connection.execute("SELECT FROM public.notifications")
+    await set_doorbell(listener, WAITING)
+    await insert(connection, 1)
+    await connection.execute("COMMIT")
+    assert await rings(listener) == 1
+
+
+async def test_a_writers_search_path_and_tables_of_its_own_do_not_matter(
+    connection: Connection, listener: Connection
+) -> None:
+    await set_doorbell(listener, WAITING)
+    await connection.execute("CREATE TEMPORARY TABLE doorbell (last_value integer)")
+    await connection.execute("SELECT set_config('search_path', 'pg_temp', false)")
+    await insert(connection, 1)
+    assert await rings(listener) == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO public.notifications (message) SELECT 'x'",
+        "INSERT INTO public.notifications (id, message) VALUES (7, 'x') ON CONFLICT (id) DO UPDATE SET message = 'y'",
+        "MERGE INTO public.notifications USING (VALUES (1)) AS v (u) ON false WHEN NOT MATCHED THEN INSERT (message) VALUES ('x')",
+        "WITH w AS (INSERT INTO public.notifications (message) VALUES ('x') RETURNING id) SELECT * FROM w",
+        "DO $$ BEGIN INSERT INTO public.notifications (message) VALUES ('x'); END $$",
+    ],
+)
+async def test_every_way_of_inserting_rings(connection: Connection, listener: Connection, statement: str) -> None:
+    await set_doorbell(listener, WAITING)
+    await connection.execute(statement.encode())
+    assert await rings(listener) == 1
+
+
+async def test_copy_rings(connection: Connection, listener: Connection) -> None:
+    await set_doorbell(listener, WAITING)
+    async with connection.cursor().copy("COPY public.notifications (message) FROM STDIN") as copy:
+        await copy.write_row(("x",))
+    assert await rings(listener) == 1
+
+
+async def test_replications_apply_rings(connection: Connection, listener: Connection) -> None:
+    await set_doorbell(listener, WAITING)
+    await connection.execute("SET session_replication_role = replica")
+    await insert(connection, 1)
+    assert await rings(listener) == 1
+
+
+@pytest.mark.slow
+async def test_two_phase_commit_needs_mode_off() -> None:
+    """On a server of its own, which has room for prepared transactions."""
+    with (
+        embedded_postgres(settings={"max_prepared_transactions": "2"}) as server,
+        Databases(server.url).migrated() as address,
+    ):
+        async with await AsyncConnection.connect(address, autocommit=True) as writer:
+            await set_doorbell(writer, WAITING)
+            for mode, works in (("off", True), ("auto", False)):
+                await writer.execute("SELECT set_config('rowcast.notify', %s, false)", (mode,))
+                await writer.execute("BEGIN")
+                await insert(writer, 1)
+                if works:
+                    await writer.execute("PREPARE TRANSACTION 'two'")
+                    await writer.execute("COMMIT PREPARED 'two'")
+                else:
+                    with pytest.raises(psycopg.errors.FeatureNotSupported, match="NOTIFY"):
+                        await writer.execute("PREPARE TRANSACTION 'two'")
+
+
+async def test_nobody_calls_the_trigger_function_by_hand(database: str) -> None:
+    with psycopg.connect(database) as superuser, pytest.raises(psycopg.errors.FeatureNotSupported):
+        superuser.execute("SELECT rowcast.ring()")
