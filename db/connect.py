@@ -21,7 +21,20 @@ Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 # Seconds. A peer that is gone without a word is noticed by TCP within this, on either side.
 PEER_TIMEOUT = 10
 CONNECT_TIMEOUT = 5
+# No statement of ours takes longer on a server that is well; one that is frozen or cut off shows no other way.
+STATEMENT_TIMEOUT = 10
 PING_TIMEOUT = 3
+BORROW_TIMEOUT = 15
+CHECK_TIMEOUT = 2
+CLOSE_TIMEOUT = 0.5
+
+
+class Session(AsyncConnection[tuple[Any, ...]]):
+    """A connection that is given up together with a statement that is given up."""
+
+    async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ARG002 -- the driver's signature
+        """Close, instead of asking a server that may be silent for ever to cancel, and waiting for its answer (10 s in all)."""
+        self.pgconn.finish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +80,25 @@ def driver_errors(doing: str) -> Iterator[None]:
 
 
 @asynccontextmanager
+async def limited(doing: str, seconds: float = STATEMENT_TIMEOUT) -> AsyncIterator[None]:
+    """What must be done with Postgres within `seconds`; raises DatabaseUnavailableError after that, as for any other failure."""
+    with driver_errors(doing):
+        async with asyncio.timeout(seconds):
+            yield
+
+
+@asynccontextmanager
 async def session(url: str, *, name: str) -> AsyncIterator[Connection]:
     """A dedicated autocommit session of the bridge: never pooled, with no timeout of the database's own, ended by the server if we freeze.
 
     Raises DatabaseUnavailableError for whatever the driver raises inside.
     """
-    with driver_errors(f"connecting ({name})"):
-        async with asyncio.timeout(CONNECT_TIMEOUT + 1):
-            connection = await AsyncConnection.connect(conninfo(url, name=name), autocommit=True)
+    async with limited(f"connecting ({name})", CONNECT_TIMEOUT + 1):
+        connection = await Session.connect(conninfo(url, name=name), autocommit=True)
     try:
-        with driver_errors(f"working ({name})"):
+        async with limited(f"setting up a session ({name})"):
             await connection.execute(query("session"), {"timeout": f"{PEER_TIMEOUT}s"})
+        with driver_errors(f"working ({name})"):
             yield connection
     finally:
         await connection.close()
@@ -85,9 +106,8 @@ async def session(url: str, *, name: str) -> AsyncIterator[Connection]:
 
 async def ping(connection: Connection) -> None:
     """Prove that the session answers; raises DatabaseUnavailableError after 3 s of silence."""
-    with driver_errors("pinging"):
-        async with asyncio.timeout(PING_TIMEOUT):
-            await connection.execute(query("ping"))
+    async with limited("pinging", PING_TIMEOUT):
+        await connection.execute(query("ping"))
 
 
 @asynccontextmanager
@@ -95,6 +115,7 @@ async def open_pool(config: DatabaseConfig, *, name: str) -> AsyncIterator[Async
     """The web's pool: a few sessions to the primary, opened in the background, so that Postgres may be away at start."""
     pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
         conninfo(config.url, name=name),
+        connection_class=Session,
         kwargs={"autocommit": True},
         min_size=min(2, config.pool_size),
         max_size=config.pool_size,
@@ -102,26 +123,30 @@ async def open_pool(config: DatabaseConfig, *, name: str) -> AsyncIterator[Async
         reconnect_timeout=10,
         open=False,
         name=name,
-        check=AsyncConnectionPool.check_connection,
+        check=_check,
     )
     await pool.open(wait=False)
     try:
         yield pool
     finally:
-        await pool.close(timeout=2)
+        await pool.close(timeout=CLOSE_TIMEOUT)
+
+
+async def _check(connection: Connection) -> None:
+    async with asyncio.timeout(CHECK_TIMEOUT):
+        await connection.execute(query("ping"))
 
 
 @asynccontextmanager
 async def borrow(pool: AsyncConnectionPool[Connection], *, doing: str) -> AsyncIterator[Connection]:
     """A pooled session for one piece of work; raises DatabaseUnavailableError, also when none comes free in 10 s."""
-    with driver_errors(doing):
-        async with pool.connection() as connection:
-            yield connection
+    async with limited(doing, BORROW_TIMEOUT), pool.connection() as connection:
+        yield connection
 
 
 async def listen(connection: Connection) -> None:
     """LISTEN on the doorbell's channel; committed when this returns."""
-    with driver_errors("listening"):
+    async with limited("listening"):
         await connection.execute(query("listen"))
 
 
