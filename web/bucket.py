@@ -40,15 +40,16 @@ Item: TypeAlias = Message | Mark
 class Bucket:
     """The state of one bucket; `run` is its one task."""
 
-    def __init__(self, number: int, history: History, clock: Clock) -> None:
+    def __init__(self, number: int, history: History, clock: Clock, *, inbox_bytes: int = INBOX_BYTES) -> None:
         self.number = number
         self.position: int | None = None
         self.epoch = 0
         self._history = history
         self._clock = clock
-        self._heard = 0  # the greatest end of a range heard of
+        self._heard = 0  # the greatest seq heard of
         self._inbox: deque[tuple[Item, int]] = deque()
         self._inbox_bytes = 0
+        self._inbox_limit = inbox_bytes
         self._joined = asyncio.Event()
         self._rereads_wanted = 1
         self._rereads_done = 0
@@ -68,9 +69,11 @@ class Bucket:
         """A message or a mark, in the order of arrival; `size` is its bytes."""
         if isinstance(item, Mark):
             self._count_life(item)
+        else:
+            self._heard = max(self._heard, item.event.seq)
         self._inbox.append((item, size))
         self._inbox_bytes += size
-        if len(self._inbox) > INBOX_ITEMS or self._inbox_bytes > INBOX_BYTES:
+        if len(self._inbox) > INBOX_ITEMS or self._inbox_bytes > self._inbox_limit:
             self.missed()
         self._wake.set()
 
@@ -105,10 +108,13 @@ class Bucket:
         return self._joined.is_set() and self._rereads_done == self._rereads_wanted
 
     @property
+    def _marked(self) -> bool:
+        return self._mark_heard is not None and self._clock.now() - self._mark_heard <= SILENCE
+
+    @property
     def fresh(self) -> bool:
         """Does delivery run as it should: joined up, and a mark heard within 3 s?"""
-        heard = self._mark_heard is not None and self._clock.now() - self._mark_heard <= SILENCE
-        return heard and self.joined_up
+        return self._marked and self.joined_up
 
     @property
     def known(self) -> int:
@@ -136,10 +142,12 @@ class Bucket:
         await self._idle.wait()
         return self.epoch
 
-    def go_live(self, mailbox: Mailbox, epoch: int) -> bool:
-        """Make the stream live, unless a re-read has come between it and the snapshot it begun in `epoch`."""
+    def go_live(self, mailbox: Mailbox, epoch: int, last: int) -> bool:
+        """Make the stream live, unless a re-read has come between it and the snapshot, of last_seq `last`, it begun in `epoch`."""
         if self._rereading or self.epoch != epoch or mailbox.overflowed:
             return False
+        if self.position is None:
+            self.position = last  # the re-read that is still due must begin below what this stream lacks
         mailbox.live = True
         return True
 
@@ -158,9 +166,8 @@ class Bucket:
                     if not self._handle_next():
                         break
                 await asyncio.sleep(0)
-            else:
-                self._wake.clear()
-                await self._wake.wait()
+            elif not await self._woken(REREAD_EVERY) and not self._marked:
+                self._want_reread()
 
     def _count_life(self, mark: Mark) -> None:
         # A mark below our position comes from a leader of the past.
@@ -257,8 +264,20 @@ class Bucket:
         self.position = None
         self._heard = 0
         self._stale_since = None
+        # What still waits speaks of the lost tail: it would ask for re-reads that can never join up with it.
+        self._inbox.clear()
+        self._inbox_bytes = 0
         for mailbox in self.mailboxes:
             mailbox.end("the log lost its tail", silently=True)
+
+    async def _woken(self, seconds: float) -> bool:
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _wait_until_joined(self, seconds: float) -> None:
         try:
