@@ -34,7 +34,7 @@ test: $(VENV)/.dev.stamp ## Run the tests that take less than 4 minutes together
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 .PHONY: test-slow
-test-slow: $(VENV)/.dev.stamp ## Run the slow tests: every Postgres version, other Pythons, long walks
+test-slow: $(VENV)/.slow.stamp ## Run the slow tests: every Postgres version, other Pythons, long walks
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 .PHONY: check
@@ -97,4 +97,9 @@ $(VENV)/.run.stamp: $(BIN)/python $(INPUTS)
 $(VENV)/.dev.stamp: $(VENV)/.run.stamp
 	@echo "Installing what tests and checks use into $(VENV) ..."
 	@$(INSTALL) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.slow.stamp: $(VENV)/.dev.stamp
+	@echo "Installing older versions of Postgres into $(VENV) ..."
+	@$(INSTALL) --no-build-isolation --editable '.[versions]'
 	@touch $@

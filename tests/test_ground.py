@@ -25,6 +25,7 @@ from tests.parts import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES: list[str] = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+EXTRAS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PINS = [line for line in (ROOT / "requirements/constraints.txt").read_text().splitlines() if not line.startswith("#")]
@@ -97,7 +98,8 @@ def test_the_constraints_are_exact_versions_and_nothing_else() -> None:
 def test_every_dependency_is_pinned_within_its_range() -> None:
     pinned = {canonicalize_name(pin.name): pin for pin in map(Requirement, PINS)}
     build = map(Requirement, (ROOT / "requirements/build.in").read_text().splitlines()[1:])
-    for wanted in [*requirements(), *requirements("embedded"), *requirements("dev"), *build]:
+    everything = [*requirements(), *(wanted for extra in EXTRAS for wanted in requirements(extra)), *build]
+    for wanted in everything:
         version = str(pinned[canonicalize_name(wanted.name)].specifier).removeprefix("==")
         assert wanted.specifier.contains(version), f"{wanted} is pinned to {version}: make lock"
 
@@ -111,7 +113,8 @@ def test_every_dependency_has_its_reason_in_the_docs() -> None:
     }
     reasons = rows - {"package"}
     assert reasons == {wanted.name for wanted in [*requirements(), *requirements("embedded")]}
-    tools = {wanted.name for wanted in requirements("dev") if not wanted.name.startswith("types-")}
+    named = [*requirements("dev"), *requirements("versions")]
+    tools = {wanted.name for wanted in named if not wanted.name.startswith("types-")}
     assert tools <= set(re.findall(r"[\w-]+", text))
 
 

