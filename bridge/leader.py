@@ -36,24 +36,26 @@ EMPTY_TIMEOUT = 2.0
 
 async def run_follower(session: Connection, clock: Clock) -> None:
     """Return once the session holds the leader lock; raises DatabaseUnavailableError when the session is lost."""
-    told = False
-    while not await leadership.try_lead(session):
-        if not told:
-            _log.info("leader.following")
-            told = True
-        await _end_stuck_leader(session)
-        await clock.sleep(TRY_EVERY)
+    if not await leadership.try_lead(session):
+        _log.info("leader.following")
+        complained = False
+        while not await leadership.try_lead(session):
+            complained = await _end_stuck_leader(session, complained)
+            await clock.sleep(TRY_EVERY)
     _log.info("leader.leading")
 
 
-async def _end_stuck_leader(session: Connection) -> None:
+async def _end_stuck_leader(session: Connection, complained: bool) -> bool:
+    """Whether it has been said by now that this role may not."""
     try:
         ended = await leadership.end_stuck_leader(session, PATIENCE)
     except leadership.NotAllowedError as error:
-        _log.warning("leader.stuck", reason=str(error))
-        return
+        if not complained:
+            _log.warning("leader.stuck", reason=str(error))
+        return True
     for pid in ended:
         _log.warning("leader.ended", pid=pid, why=f"busy with one statement for more than {PATIENCE:g} s")
+    return complained
 
 
 class Leader:

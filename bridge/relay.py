@@ -83,14 +83,17 @@ class Relay:
         self._ways = ways
         self._clock = clock
         self._queue: deque[_Item] = deque()
+        self._shedding = False
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
 
     # What the sequencer calls
 
     async def stamped(self, source: Source, span: Range) -> None:
-        """Queue a range. Waits at most a second for room, then drops it: stamping goes on."""
-        if len(self._queue) >= QUEUE_RANGES and not await self._room_made():
+        """Queue a range. Waits at most a second for room, and then only once, before it drops: stamping goes on."""
+        self._shedding = self._shedding and len(self._queue) > QUEUE_RANGES // 2
+        if len(self._queue) >= QUEUE_RANGES and (self._shedding or not await self._room_made()):
+            self._shedding = True
             _log.warning("relay.dropped", start=span.start, end=span.end, why="queue full")
             return
         self._put(_Stamped(source, span))
@@ -101,6 +104,9 @@ class Relay:
 
     def alive(self, end: int) -> None:
         """Behind all that is queued: all up to `end` was sent or dropped."""
+        # The one being handled stays; of those that wait the latest says it all.
+        if len(self._queue) > 1 and isinstance(self._queue[-1], _Alive):
+            self._queue.pop()
         if len(self._queue) < QUEUE_RANGES:
             self._put(_Alive(end))
 
@@ -182,13 +188,14 @@ class Relay:
     async def _add(self, bucket: int, pile: _Pile, channel: bytes, event: Event) -> None:
         if pile.ended:
             return
-        if len(event.body) > LARGEST_MESSAGE:
+        payload = encode_message(event, pile.start)
+        if len(payload) > LARGEST_MESSAGE:
             # Neither later rows of the range nor its mark: what came before stays, the rest is a hole that Postgres fills.
-            _log.warning("relay.too_large", seq=event.seq, bytes=len(event.body), bucket=bucket)
+            _log.warning("relay.too_large", seq=event.seq, bytes=len(payload), bucket=bucket)
             pile.ended = True
             return
-        pile.messages.append((channel, encode_message(event, pile.start)))
-        pile.size += len(pile.messages[-1][1])
+        pile.messages.append((channel, payload))
+        pile.size += len(payload)
         if pile.size >= PIECE_BYTES:
             taken = await self._ways[bucket].offer(Batch(Range(pile.start, event.seq), pile.messages))
             pile.ended = not taken

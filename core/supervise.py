@@ -7,7 +7,8 @@ through `Attempt.succeeded`. Each loss is logged once, with its reason, and each
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -71,6 +72,18 @@ async def supervise(
         if failures == 1 and reason is not None:
             _log.warning("connection.lost", connection=name, reason=reason)
         await clock.sleep(delay_after(failures, clock))
+
+
+@contextmanager
+def bare_errors() -> Iterator[None]:
+    """Let a RowcastError out as itself, however many task groups it went through."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        cause = first_cause(group)
+        if isinstance(cause, RowcastError):
+            raise cause from group
+        raise
 
 
 def first_cause(error: BaseException) -> BaseException:

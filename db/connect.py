@@ -140,7 +140,12 @@ async def _check(connection: Connection) -> None:
 @asynccontextmanager
 async def borrow(pool: AsyncConnectionPool[Connection], *, doing: str) -> AsyncIterator[Connection]:
     """A pooled session for one piece of work; raises DatabaseUnavailableError, also when none comes free in 10 s."""
+    task = asyncio.current_task()
+    cancelled = task.cancelling() if task else 0
     async with limited(doing, BORROW_TIMEOUT), pool.connection() as connection:
+        if task and task.cancelling() > cancelled:
+            # Python 3.11's wait_for, inside the pool, swallows a cancellation that comes together with the connection.
+            raise asyncio.CancelledError
         yield connection
 
 

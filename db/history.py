@@ -36,22 +36,24 @@ class Page:
 class History:
     """Reads of the log for the web, over its pool. Every method raises DatabaseUnavailableError, StaleReadError included."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, urgent: Pool | None = None) -> None:
+        """`urgent` is for re-reads alone, so that they never wait behind a storm of starting streams."""
         self._pool = pool
+        self._urgent = urgent or pool
 
     async def replay(
         self, user_id: str, *, after: int, upto: int | None, unread: bool = False, at_least: int = 0
     ) -> Page:
         """One page of what `user_id` may see above `after` (seq), up to `upto` (None: the end of the log as this page sees it)."""
         parameters = {"user_id": user_id, "after": after, "upto": upto, "unread": unread, **_LIMITS}
-        rows = await self._read("replay", parameters, at_least)
+        rows = await self._read(self._pool, "replay", parameters, at_least)
         events = [Event(row[3], NOTIFICATION, row[4], row[5]) for row in rows if row[3] is not None]
         return Page(rows[0][0], rows[0][1], events, bool(rows[0][2]))
 
     async def reread(self, user_ids: list[str], *, after: int, upto: int | None, at_least: int = 0) -> Page:
         """One page of what any of `user_ids`, or everyone, was sent above `after`; each event names its user."""
         parameters = {"user_ids": _array(user_ids), "after": after, "upto": upto, **_LIMITS}
-        rows = await self._read("reread", parameters, at_least)
+        rows = await self._read(self._urgent, "reread", parameters, at_least)
         events = [Event(row[2], NOTIFICATION, row[3], row[4]) for row in rows if row[2] is not None]
         return Page(rows[0][0], 0, events, bool(rows[0][1]))
 
@@ -61,8 +63,8 @@ class History:
             row = await (await session.execute(query("oldest"))).fetchone()
         return None if row is None else int(row[0])
 
-    async def _read(self, name: str, parameters: dict[str, Any], at_least: int) -> list[tuple[Any, ...]]:
-        async with borrow(self._pool, doing=f"reading history ({name})") as session:
+    async def _read(self, pool: Pool, name: str, parameters: dict[str, Any], at_least: int) -> list[tuple[Any, ...]]:
+        async with borrow(pool, doing=f"reading history ({name})") as session:
             rows = await (await session.execute(query(name), parameters, prepare=False)).fetchall()
             if not rows or rows[0][0] < at_least:
                 await session.close()  # the next try must reach another server

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from core.errors import RowcastError
-from db.connect import Connection, driver_errors
+from db.connect import Connection, limited
 from db.locks import LEADER, NAMESPACE
 from db.queries import query
 
@@ -18,14 +18,14 @@ class NotAllowedError(RowcastError):
 
 async def try_lead(session: Connection) -> bool:
     """Take the leader lock if it is free; never waits."""
-    with driver_errors("asking for the leader lock"):
+    async with limited("asking for the leader lock"):
         row = await (await session.execute(query("try_lead"), _LOCK)).fetchone()
     return bool(row and row[0])
 
 
 async def stop_leading(session: Connection) -> None:
     """Give the lock up."""
-    with driver_errors("giving up the leader lock"):
+    async with limited("giving up the leader lock"):
         await session.execute(query("stop_leading"), _LOCK)
 
 
@@ -34,7 +34,7 @@ async def end_stuck_leader(session: Connection, patience: float) -> list[int]:
 
     Raises NotAllowedError where this role may not.
     """
-    with driver_errors("looking at the leader"):
+    async with limited("looking at the leader"):
         stuck = await (await session.execute(query("stuck_leader"), {**_LOCK, "patience": f"{patience} s"})).fetchall()
         ended = []
         for (pid,) in stuck:

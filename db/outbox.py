@@ -5,18 +5,14 @@ The bridge parses no value of a row: what it holds back comes from Postgres as t
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 from core.errors import StaleReadError
 from core.events import NOTIFICATION, Event, Range
-from db.connect import Connection, driver_errors
+from db.connect import Connection, limited
 from db.queries import query
-
-# Seconds. Long enough for a commit that waits for a synchronous standby; a server that is silent for longer is as good as gone.
-STATEMENT_TIMEOUT = 30
 
 WAITING = 1
 BUSY = 0
@@ -76,15 +72,18 @@ async def start_term(session: Connection) -> Range:
 
 async def read_range(session: Connection, source: Source, span: Range) -> AsyncIterator[Event]:
     """The events of `span`, oldest first, streamed; raises StaleReadError if this server has not got that far."""
-    with driver_errors("reading a range"):
-        async with session.cursor() as cursor:
-            async for last_seq, seq, user_id, body in cursor.stream(
-                query(source.read), {"start": span.start, "end": span.end}
-            ):
-                if last_seq < span.end:
-                    raise StaleReadError
-                if seq is not None:
-                    yield Event(seq, source.kind, user_id, body)
+    async with session.cursor() as cursor:
+        rows = cursor.stream(query(source.read), {"start": span.start, "end": span.end})
+        while True:
+            async with limited("reading a range"):
+                row = await anext(rows, None)
+            if row is None:
+                return
+            last_seq, seq, user_id, body = row
+            if last_seq < span.end:
+                raise StaleReadError
+            if seq is not None:
+                yield Event(seq, source.kind, user_id, body)
 
 
 async def set_doorbell(session: Connection, mark: int) -> None:
@@ -107,9 +106,8 @@ async def oldest_running(session: Connection) -> int:
 async def _one(
     session: Connection, name: str, parameters: dict[str, Any] | None = None, *, doing: str
 ) -> tuple[Any, ...]:
-    with driver_errors(doing):
-        async with asyncio.timeout(STATEMENT_TIMEOUT):
-            row = await (await session.execute(query(name), parameters)).fetchone()
+    async with limited(doing):
+        row = await (await session.execute(query(name), parameters)).fetchone()
     if row is None:
         raise StaleReadError(f"Postgres returned nothing while {doing}: is rowcast.state empty? Run `rowcast migrate`.")
     return row

@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 
 from core.user_ids import UserIdType
 from db import survey as judge
-from db.connect import Connection, driver_errors
+from db.connect import Connection, limited
 from db.migrations import highest, latest
 from db.poolers import require_own_session
 from db.queries import query
@@ -29,7 +29,6 @@ class DatabaseFacts:
     user_id_type: UserIdType
     buckets: int
     server_version: int
-    partitioned: bool
     migration: int
 
 
@@ -39,7 +38,7 @@ async def inspect(connection: Connection, *, part: Part | None = None) -> Databa
     Raises DatabaseUnfitError (somebody must change something first) or DatabaseUnavailableError (try again).
     """
     judge.require_version(connection.info.server_version)
-    with driver_errors("inspecting the database"):
+    async with limited("inspecting the database"):
         survey = await _survey(connection)
         judge.require_primary(survey)
         if connection.info.backend_pid != survey.pid:
@@ -52,7 +51,7 @@ async def inspect(connection: Connection, *, part: Part | None = None) -> Databa
                 survey, part, [right for (right,) in await _rows(connection, "rights", {"part": part})]
             )
         [(buckets,)] = await _rows(connection, "state")
-    return DatabaseFacts(user_id_type, buckets, connection.info.server_version, survey.kind == "p", migration)
+    return DatabaseFacts(user_id_type, buckets, connection.info.server_version, migration)
 
 
 async def _migration(connection: Connection, survey: Survey) -> int:

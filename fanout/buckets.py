@@ -1,4 +1,8 @@
-"""Users hashed into buckets. A bucket is the unit of order, of marks and of failure; its hash tag keeps it on one Redis node."""
+"""Users hashed into buckets. A bucket is the unit of order, of marks and of failure.
+
+Channels are `<prefix>:{b.n}:…` for bucket b of n. The braces are a hash tag that keeps a bucket on one Redis node; n is part of the
+name, so that two processes that count differently do not talk past each other in silence.
+"""
 
 from __future__ import annotations
 
@@ -31,4 +35,4 @@ class Buckets:
         return self._channel(bucket, "mark")
 
     def _channel(self, bucket: int, name: str) -> bytes:
-        return f"{self.prefix}:{{b.{bucket}}}:{name}".encode()
+        return f"{self.prefix}:{{{bucket}.{self.count}}}:{name}".encode()

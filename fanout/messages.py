@@ -16,10 +16,10 @@ from core.errors import RowcastError
 from core.events import Event, Range
 
 _VERSION = 1
-_MESSAGE = re.compile(r'\{"v":1,"seq":(\d+),"from":(\d+),"kind":"([a-z_]+)",')
-_MARK = re.compile(r'\{"v":1,"from":(\d+),"to":(\d+)\}')
+_MESSAGE = re.compile(r'\{"v":1,"seq":(\d{1,19}),"from":(\d{1,19}),"kind":"([a-z_]+)",', re.ASCII)
+_MARK = re.compile(r'\{"v":1,"from":(\d{1,19}),"to":(\d{1,19})\}', re.ASCII)
 # Postgres builds every event with these two members first.
-_USER_ID = re.compile(r'\{"id":-?\d+,"user_id":(null|-?\d+|"(?:[^"\\]|\\.)*")[,}]')
+_USER_ID = re.compile(r'\{"id":-?\d{1,19},"user_id":(null|-?\d{1,19}|"(?:[^"\\]|\\.)*")[,}]', re.ASCII)
 
 
 class UnreadableMessageError(RowcastError):
@@ -52,7 +52,10 @@ def decode_message(payload: bytes) -> Message:
     user = _USER_ID.match(body)
     if user is None:
         raise UnreadableMessageError
-    user_id = json.loads(user[1])
+    try:
+        user_id = json.loads(user[1])
+    except ValueError as error:
+        raise UnreadableMessageError from error
     event = Event(int(head[1]), head[3], None if user_id is None else str(user_id), body)
     return Message(event, int(head[2]))
 

@@ -54,18 +54,20 @@ class Publisher:
         self._clock = clock
         self._queue: deque[Batch] = deque()
         self._bytes = 0
+        self._limit = QUEUE_BYTES // buckets.count
+        self._shedding = False
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self.connected = False
 
     async def offer(self, batch: Batch) -> bool:
-        """Queue a batch; False if it was dropped because Redis does not take them (waits at most 1 s to find out)."""
-        while self._queue and self._bytes + batch.size > QUEUE_BYTES:
-            if not self.connected or not await self._room_made():
-                _log.warning(
-                    "publish.dropped", bucket=self._bucket, start=batch.span.start, end=batch.span.end, why="queue full"
-                )
-                return False
+        """Queue a batch; False if it was dropped because Redis does not take them (waits at most 1 s to find out, and then only once)."""
+        self._shedding = self._shedding and self._bytes > self._limit // 2
+        full = self._queue and self._bytes + batch.size > self._limit
+        if full and (self._shedding or not self.connected or not await self._room_for(batch)):
+            self._shedding = True
+            self._note_dropped(batch, "queue full")
+            return False
         self._queue.append(batch)
         self._bytes += batch.size
         self._arrived.set()
@@ -88,11 +90,12 @@ class Publisher:
             self._room.clear()
             await self._room.wait()
 
-    async def _room_made(self) -> bool:
-        self._room.clear()
+    async def _room_for(self, batch: Batch) -> bool:
         try:
             async with asyncio.timeout(ROOM_TIMEOUT):
-                await self._room.wait()
+                while self._queue and self._bytes + batch.size > self._limit:
+                    self._room.clear()
+                    await self._room.wait()
         except TimeoutError:
             return False
         return True
@@ -105,6 +108,8 @@ class Publisher:
                     await self._send_next(connection)
                     attempt.succeeded()
         finally:
+            if not self.connected:
+                self._drop_all()  # Redis is away for longer than a cut: what waits would only come late
             self.connected = False
             self._give_up_on_failed()
 
@@ -128,15 +133,21 @@ class Publisher:
             raise RedisUnavailableError(f"Redis refused a message: {refused[0]}")
 
     def _give_up_on_failed(self) -> None:
-        """After a lost connection: the batch that failed twice goes; heartbeats are worth nothing later."""
-        if not self._queue:
-            return
-        batch = self._queue[0]
-        if batch.tries >= ATTEMPTS or not batch.messages:
-            _log.warning(
-                "publish.dropped", bucket=self._bucket, start=batch.span.start, end=batch.span.end, why="failed twice"
-            )
-            self._remove(batch)
+        """After a lost connection: the batch that failed twice goes; marks alone are worth nothing later."""
+        if self._queue and not self._queue[0].messages:
+            self._remove(self._queue[0])
+        elif self._queue and self._queue[0].tries >= ATTEMPTS:
+            self._note_dropped(self._queue[0], "failed twice")
+            self._remove(self._queue[0])
+
+    def _drop_all(self) -> None:
+        if any(batch.messages for batch in self._queue):
+            self._note_dropped(self._queue[-1], "Redis is away")
+        while self._queue:
+            self._remove(self._queue[0])
+
+    def _note_dropped(self, batch: Batch, why: str) -> None:
+        _log.warning("publish.dropped", bucket=self._bucket, start=batch.span.start, end=batch.span.end, why=why)
 
     def _remove(self, batch: Batch) -> None:
         self._queue.popleft()

@@ -48,6 +48,17 @@ async def serve_until(
             server.cancel()
 
 
+async def end_leftovers() -> None:
+    """Cancel what Hypercorn left behind, as often as it takes: a connection that can't be flushed swallows the first one or two."""
+    for _ in range(5):
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.05)
+
+
 def _config(sockets: Sequence[socket.socket]) -> Config:
     config = Config()
     # Hypercorn closes what it serves on: give it descriptors of its own.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import structlog
 
@@ -13,13 +14,13 @@ from bridge.health import health_app
 from bridge.service import Bridge
 from core.clock import Clock, SystemClock
 from core.errors import ConfigurationError, DatabaseUnfitError, RedisUnavailableError
-from core.supervise import Attempt, supervise
+from core.supervise import Attempt, bare_errors, supervise
 from db.connect import DatabaseConfig, open_pool, session
 from db.history import History
 from db.preflight import DatabaseFacts, Part, inspect
 from fanout.buckets import Buckets
 from fanout.connection import RedisConfig, check_redis
-from rowcast.serving import serve_until, stop_on_signals
+from rowcast.serving import end_leftovers, serve_until, stop_on_signals
 from rowcast.settings import Settings
 from rowcast.sockets import listen, parse_bind
 from web.app import create_app
@@ -35,6 +36,17 @@ DRAIN_TIMEOUT = 2.5
 
 async def run_bridge(settings: Settings) -> None:
     """The bridge, until SIGTERM or SIGINT; raises DatabaseUnfitError, RedisUnfitError or ConfigurationError at start."""
+    with bare_errors():
+        await _run_bridge(settings)
+
+
+async def run_web(settings: Settings, sockets: list[socket.socket]) -> None:
+    """The web on `sockets`, until SIGTERM or SIGINT; raises as `run_bridge`."""
+    with bare_errors():
+        await _run_web(settings, sockets)
+
+
+async def _run_bridge(settings: Settings) -> None:
     clock, redis, stopping = SystemClock(), RedisConfig(settings.redis_url), asyncio.Event()
     stop_on_signals(stopping.set)
     if await _look_first(settings.database_url, redis, "bridge", clock, stopping) is None:
@@ -43,13 +55,14 @@ async def run_bridge(settings: Settings) -> None:
     bridge = Bridge(config, redis, settings.redis_prefix, clock)
     async with asyncio.TaskGroup() as tasks:
         stop_on_signals(bridge.stop)
+        if stopping.is_set():
+            bridge.stop()
         health = tasks.create_task(_serve_health(settings, bridge), name="health")
         await bridge.run()
         health.cancel()
 
 
-async def run_web(settings: Settings, sockets: list[socket.socket]) -> None:
-    """The web on `sockets`, until SIGTERM or SIGINT; raises as `run_bridge`."""
+async def _run_web(settings: Settings, sockets: list[socket.socket]) -> None:
     clock, redis, stopping = SystemClock(), RedisConfig(settings.redis_url), asyncio.Event()
     stop_on_signals(stopping.set)
     facts = await _look_first(settings.database_url, redis, "web", clock, stopping)
@@ -63,8 +76,12 @@ async def run_web(settings: Settings, sockets: list[socket.socket]) -> None:
         stream_queue=settings.stream_queue,
     )
     database = DatabaseConfig(settings.database_url, settings.pool_size)
-    async with open_pool(database, name="rowcast-web") as pool, asyncio.TaskGroup() as tasks:
-        history = History(pool)
+    async with (
+        open_pool(database, name="rowcast-web") as pool,
+        open_pool(replace(database, pool_size=1), name="rowcast-reread") as urgent,
+        asyncio.TaskGroup() as tasks,
+    ):
+        history = History(pool, urgent)
         hub = Hub(redis, Buckets(facts.buckets, settings.redis_prefix), history, clock)
         hearing = tasks.create_task(hub.run(), name="hub")
         app = create_app(config, pool, hub, events_blueprint(config, hub, history, clock))
@@ -75,6 +92,7 @@ async def run_web(settings: Settings, sockets: list[socket.socket]) -> None:
 
         await serve_until(app, sockets, stopping, drain)
         hearing.cancel()
+    await end_leftovers()
     _log.info("web.stopped")
 
 
@@ -105,7 +123,9 @@ async def _look(database_url: str, part: Part, clock: Clock) -> DatabaseFacts:
             found.append(await inspect(connection, part=part))
         attempt.succeeded()
 
-    await supervise("postgres", look, clock=clock, until=lambda: bool(found), fatal=(DatabaseUnfitError, ConfigurationError))
+    await supervise(
+        "postgres", look, clock=clock, until=lambda: bool(found), fatal=(DatabaseUnfitError, ConfigurationError)
+    )
     return found[0]
 
 

@@ -15,7 +15,7 @@ from fanout.buckets import Buckets
 from fanout.connection import RedisConfig
 from fanout.messages import UnreadableMessageError, decode_mark, decode_message
 from fanout.subscription import Subscription
-from web.bucket import Bucket
+from web.bucket import INBOX_BYTES, Bucket
 from web.mailbox import Mailbox
 
 _log = structlog.get_logger("hub")
@@ -39,7 +39,9 @@ class Hub:
     def __init__(self, redis: RedisConfig, buckets: Buckets, history: History, clock: Clock) -> None:
         self._names = buckets
         self._clock = clock
-        self._buckets = [Bucket(number, history, clock) for number in range(buckets.count)]
+        self._buckets = [
+            Bucket(number, history, clock, inbox_bytes=INBOX_BYTES // buckets.count) for number in range(buckets.count)
+        ]
         self._routes: dict[bytes, _Route] = {}
         for bucket in self._buckets:
             self._routes[buckets.marks(bucket.number)] = _Route(bucket, marks=True, user_id=None)
@@ -124,6 +126,7 @@ class Hub:
             return
         if message.event.user_id != route.user_id:
             _log.error("message.misrouted", channel=channel.decode(), seq=message.event.seq)
+            route.bucket.missed()
             return
         route.bucket.arrived(message, len(payload))
 

@@ -109,7 +109,7 @@ class Stream:
             if not mailbox.ending and upto is not None:
                 self._last = upto
                 self._unread = False
-                bucket.go_live(mailbox, epoch)
+                bucket.go_live(mailbox, epoch, upto)
 
     async def _follow(self, bucket: Bucket, mailbox: Mailbox) -> AsyncIterator[bytes]:
         """Write what comes, until the mailbox overflows or the stream is to end."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import LiteralString, cast
+from typing import LiteralString
 
 from psycopg import sql
 
 
 def _text(name: str) -> LiteralString:
     # These files are part of the program, as literal as its source.
-    return cast("LiteralString", files(__package__).joinpath(f"{name}.sql").read_text("utf-8"))
+    return files(__package__).joinpath(f"{name}.sql").read_text("utf-8")
 
 
 @cache

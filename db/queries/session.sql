@@ -4,6 +4,8 @@
 SELECT set_config(s.name, s.value, false)
 FROM (VALUES
     ('default_transaction_isolation', 'read committed'),
+    -- A stamp must not be published and then lost in a crash.
+    ('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END),
     ('statement_timeout', '0'),
     ('lock_timeout', '0'),
     ('transaction_timeout', '0'),

@@ -12,6 +12,7 @@ from core.errors import InvalidUserIdError
 from db.history import History
 from web.config import WebConfig
 from web.hub import Hub
+from web.params import refuse_broken_url
 from web.stream import Since, Start, Stream, Unknown
 
 _SEQ = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -26,6 +27,7 @@ HEADERS = {
 def events_blueprint(config: WebConfig, hub: Hub, history: History, clock: Clock) -> Blueprint:
     """The stream's route. 200, or 400 for a user id or `since` that can never succeed: an EventSource gives up on anything else."""
     blueprint = Blueprint("events", __name__)
+    blueprint.before_request(refuse_broken_url)
 
     @blueprint.get("/events/<anything:user_id>")
     async def events(user_id: str) -> Response:
