@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,8 +14,8 @@ from psycopg import sql
 
 from rowcast.embedded import Server
 from tests.db.databases import Databases
+from tests.db.test_partitioning import BEFORE, CONVERT, psql
 from tests.event_source import EventSource, open_stream
-from tests.parts import ROOT
 from tests.rig import Rig
 
 
@@ -100,26 +100,17 @@ async def _following(own: Rig, user: int = 1) -> AsyncIterator[EventSource]:
 
 
 async def test_a_partition_of_the_table(own: Rig) -> None:
-    """The recipe of docs/partitioning.md, then rows through the parent and straight into partitions."""
-    recipe = (ROOT / "docs/partitioning.md").read_text()
-    async with own.sql() as session:
-        for block in re.findall(r"```sql\n(.*?)```", recipe, re.DOTALL)[:1]:
-            await session.execute(block)
-        kind = await (
-            await session.execute("SELECT relkind::text FROM pg_class WHERE oid = 'public.notifications'::regclass")
-        ).fetchone()
-        assert kind == ("p",)
-    async with _following(own) as stream, own.sql() as session:
-        await session.execute("INSERT INTO notifications (user_id, message) VALUES (1, 'through the parent')")
-        await stream.receives("through the parent")
-        partition = await (await session.execute("SELECT max(tableoid::regclass::text) FROM notifications")).fetchone()
-        assert partition is not None
-        await session.execute(
-            sql.SQL("INSERT INTO {} (user_id, message) VALUES (1, 'into the partition')").format(
-                sql.Identifier(*partition[0].replace('"', "").split("."))
-            )
-        )
-        await stream.receives("through the parent", "into the partition")
+    """The recipe of docs/partitioning.md while Rowcast runs, then rows through the parent and straight into the partition."""
+    async with _following(own) as stream:
+        await own.insert(1, "before")
+        await stream.receives("before")
+        for recipe in (BEFORE, CONVERT):
+            await asyncio.to_thread(psql, own.database_url, recipe)
+        async with own.sql() as session:
+            await session.execute("INSERT INTO notifications (user_id, message) VALUES (1, 'through the parent')")
+            await stream.receives("before", "through the parent")
+            await session.execute("INSERT INTO notifications_p0 (user_id, message) VALUES (1, 'into the partition')")
+            await stream.receives("before", "through the parent", "into the partition")
 
 
 async def test_logical_replication_brings_rows_once(own: Rig, databases: Databases, postgres: Server) -> None:
