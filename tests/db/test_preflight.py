@@ -200,10 +200,9 @@ async def test_the_facts_of_a_fit_database(databases: Databases, user_id_type: U
     with databases.migrated(user_id_type) as address:
         migrate(address, buckets=64, say=lambda _: None)
         facts = await inspected(address)
-    assert (facts.user_id_type, facts.buckets, facts.partitioned, facts.migration) == (
+    assert (facts.user_id_type, facts.buckets, facts.migration) == (
         user_id_type,
         64,
-        False,
         latest(),
     )
     assert facts.server_version >= 140000
