@@ -233,8 +233,8 @@ async def test_an_inbox_that_is_full_is_dropped_whole_and_reread(quick: Scene, m
     assert waiting(stream) == seqs(first, second, third)
 
 
-async def test_bytes_fill_the_inbox_too(quick: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "INBOX_BYTES", 350)
+async def test_bytes_fill_the_inbox_too(quick: Scene) -> None:
+    quick.bucket._inbox_limit = 350
     await quick.joined()
     stream = quick.stream(1)
     batch = await quick.log.add(1, 1, 1)
@@ -303,9 +303,9 @@ async def test_a_stream_in_its_backlog_gets_nothing_of_a_reread_and_must_read_on
     await quick.at_rest()
     assert waiting(live) == seqs(batch, lost, later)
     assert starting.empty
-    assert not quick.bucket.go_live(starting, before)
+    assert not quick.bucket.go_live(starting, before, 1)
     assert not starting.live
-    assert quick.bucket.go_live(starting, await quick.bucket.settled())
+    assert quick.bucket.go_live(starting, await quick.bucket.settled(), 3)
     assert starting.live
 
 
@@ -319,7 +319,7 @@ async def test_nobody_goes_live_while_a_reread_runs(quick: Scene) -> None:
     with nobody_reads(quick.log.url):
         quick.hears(Range(1, 2))
         await until(lambda: reads_wait(quick.log))
-        assert not quick.bucket.go_live(starting, epoch)
+        assert not quick.bucket.go_live(starting, epoch, 0)
         async with running(quick.bucket.settled()) as [settling]:
             await turns()
             assert not settling.done()
@@ -332,7 +332,7 @@ async def test_a_stream_that_overflowed_does_not_go_live(quick: Scene) -> None:
     batch = await quick.log.add(1, 1)
     quick.hears(*batch, span(batch))
     await quick.at_rest()
-    assert not quick.bucket.go_live(small, epoch)
+    assert not quick.bucket.go_live(small, epoch, 0)
 
 
 async def test_a_user_gets_what_is_for_him_and_for_everyone(quick: Scene) -> None:
@@ -461,3 +461,18 @@ async def test_a_burst_leaves_the_event_loop_to_others(quick: Scene) -> None:
         passed += 1
     assert passed > 10
     assert waiting(stream) == seqs(batch)
+
+
+async def test_a_stream_that_is_live_before_the_first_reread_misses_nothing_until_it(databases: Databases) -> None:
+    """Rule 4.4: that re-read, begun after every channel was confirmed, starts where the stream's own snapshot ended."""
+    with databases.migrated() as url:
+        async with open_log(url) as (log, history):
+            bucket = Bucket(0, history, QuickClock())
+            made = Scene(log, bucket, QuickClock())
+            await log.add(1)
+            stream = made.stream(1, live=False)
+            assert bucket.go_live(stream, await bucket.settled(), 1)
+            lost = await log.add(1, 1)
+            async with running(bucket.run()):
+                await made.joined()
+                assert waiting(stream) == seqs(lost)
