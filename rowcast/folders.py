@@ -30,7 +30,7 @@ def server_account() -> Account | None:
 
 def reachable(path: Path, account: Account) -> bool:
     """Whether `account` may enter every folder on the way to `path` (by mode bits; access lists are not looked at)."""
-    return all(_may_enter(folder, account) for folder in path.resolve().parents if folder.exists())
+    return all(_may_enter(folder, account) for folder in path.resolve().parents if folder.is_dir())
 
 
 def _may_enter(folder: Path, account: Account) -> bool:

@@ -39,11 +39,8 @@ class Possession:
 @contextmanager
 def possess(folder: Path, say: Callable[[str], None]) -> Iterator[Possession]:
     """Hold the folder; raises HeldError, with pid and address of the holder, if another does."""
+    _check_owner(folder / "lock")
     with _open(folder / "lock") as lock, _open(folder / "children.lock") as children:
-        if (owner := os.fstat(lock).st_uid) != os.geteuid():
-            raise HeldError(
-                f"The data in {folder} belongs to uid {owner}: run rowcast as that account, or give another --data-dir."
-            )
         if not _try_lock_twice(lock):
             raise HeldError(_holder(folder))
         os.ftruncate(lock, 0)
@@ -52,8 +49,22 @@ def possess(folder: Path, say: Callable[[str], None]) -> Iterator[Possession]:
         yield Possession(folder, children)
 
 
+def _check_owner(lock: Path) -> None:
+    """Before anything is touched: two accounts on one folder would lock each other out of parts of it."""
+    try:
+        owner = lock.stat().st_uid
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        owner = lock.parent.stat().st_uid
+    if owner != os.geteuid():
+        raise HeldError(
+            f"The data in {lock.parent} belongs to uid {owner}: run rowcast as that account, or give another --data-dir."
+        )
+
+
 def running_up(folder: Path) -> dict[str, Any] | None:
-    """What the `up` that runs on this folder says of itself (see `up.Report`); None if none runs or it is not ready yet."""
+    """What the `up` that runs on this folder says of itself (see `Stack.report`); None if none runs or it is not ready yet."""
     try:
         with _open(folder / "lock", os.O_RDONLY) as lock:
             if _try_lock(lock, shared=True):

@@ -10,17 +10,18 @@ import asyncio
 import contextlib
 import shutil
 import socket
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from core.clock import SystemClock
-from core.errors import RowcastError
+from core.errors import ConfigurationError, RowcastError
 from db.migrate import migrate
-from rowcast.folders import prepare_folder, state_folder
+from rowcast.folders import prepare_folder, state_folder, write_private
 from rowcast.keeper import Keeper, Place
 from rowcast.possession import Possession, possess
 from rowcast.readiness import wait_until_ready
-from rowcast.settings import Settings, require_auth_off
+from rowcast.settings import Settings, require_auth_off, spelled
 from rowcast.signals import until_signalled
 from rowcast.sockets import Bind, listen
 from rowcast.stack import Say, Stack
@@ -33,6 +34,7 @@ def run_up(settings: Settings, say: Say) -> None:
     """Run everything until SIGINT or SIGTERM; progress, the final screen and each restart go to `say`. Raises RowcastError."""
     if settings.auth is not None:
         require_auth_off(settings)
+    _check_ready_file(settings)
     with contextlib.ExitStack() as undo:
         possession = undo.enter_context(_own_folder(settings, say))
         bind = Bind(f"127.0.0.1:{settings.port}", ((socket.AF_INET, ("127.0.0.1", settings.port)),))
@@ -41,8 +43,8 @@ def run_up(settings: Settings, say: Say) -> None:
         asyncio.run(until_signalled(run_stack(stack)))
 
 
-@contextlib.contextmanager
-def _own_folder(settings: Settings, say: Say) -> Iterator[Possession]:
+def _own_folder(settings: Settings, say: Say) -> AbstractContextManager[Possession]:
+    """The folder of the data, held by us; raises RowcastError if it can't be."""
     folder = state_folder(settings.data_dir)
     if folder != settings.data_dir.expanduser().absolute():
         say(
@@ -50,11 +52,23 @@ def _own_folder(settings: Settings, say: Say) -> Iterator[Possession]:
         )
     try:
         prepare_folder(folder)
-        with possess(folder, say) as possession:
-            yield possession
-    except PermissionError as error:
+    except OSError as error:
         raise RowcastError(
-            f"{error.filename}: {error.strerror}. Run rowcast as its owner, or give another --data-dir."
+            f"Can't keep data in {error.filename}: {error.strerror}. Give another --data-dir."
+        ) from error
+    return possess(folder, say)
+
+
+def _check_ready_file(settings: Settings) -> None:
+    """Now rather than when all else is ready; one that a killed `up` left there must not be taken for ours."""
+    if settings.ready_file is None:
+        return
+    try:
+        write_private(settings.ready_file, "")
+        settings.ready_file.unlink()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{spelled('ready_file')}: can't write {str(settings.ready_file)!r} ({error.strerror})."
         ) from error
 
 

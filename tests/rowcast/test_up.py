@@ -120,15 +120,46 @@ def test_a_part_that_died_is_started_again_and_the_ready_file_says_so(running: U
     eventually(lambda: answers(after["web_url"]))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--data-dir", "file"], 1, ["file", "--data-dir"]),
+        (["--data-dir", "file/below"], 1, ["file", "--data-dir"]),
+        (["--ready-file", "nowhere/ready.json"], 2, ["ROWCAST_READY_FILE", "nowhere/ready.json"]),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_told(place: Path, arguments: list[str], status: int, words: list[str]) -> None:
+    (place / "file").touch()
+    refused = rowcast("up", "--port", "0", *arguments, cwd=place)
+    assert refused.returncode == status
+    assert refused.stderr.count("\n") == 1
+    for word in words:
+        assert word in refused.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what belongs to somebody else")
+def test_data_of_another_account_is_not_touched(place: Path) -> None:
+    data = place / ".rowcast"
+    data.mkdir(mode=0o711)
+    (data / "lock").touch()
+    os.chown(data / "lock", 12345, 12345)
+    refused = rowcast("up", "--port", "0", cwd=place)
+    assert refused.returncode == 1
+    assert "12345" in refused.stderr
+    assert [item.name for item in data.iterdir()] == ["lock"]
+
+
 def test_servers_of_ones_own_are_used_instead(running: Up, place: Path) -> None:
     own = running.report()
     with up(
         place,
+        *("--workers", "2"),
         ROWCAST_DATABASE_URL=own["database_url"],
         ROWCAST_REDIS_URL=own["redis_url"],
     ) as second:
         report = second.wait_ready()
         assert report["pids"]["postgres"] is report["pids"]["valkey"] is None
+        assert len(set(report["pids"]["web"])) == 2
         assert (report["database_url"], report["redis_url"]) == (own["database_url"], own["redis_url"])
         assert second.end() == 0
     with psycopg.connect(own["database_url"]) as still:
