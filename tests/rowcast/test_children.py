@@ -58,7 +58,7 @@ def test_a_child_finds_nothing_on_stdin_unless_it_listens() -> None:
     assert child.ended() == "exit status 5"
 
 
-@pytest.mark.parametrize("command", ["exec sleep 1000", STUBBORN])
+@pytest.mark.parametrize("command", ["exec sleep 1000", pytest.param(STUBBORN, marks=pytest.mark.slow)])
 def test_nothing_outlives_a_parent_that_was_killed(command: str) -> None:
     code = f"""
 import os, signal

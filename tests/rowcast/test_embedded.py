@@ -12,6 +12,8 @@ import psutil
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from core.errors import RowcastError
 from rowcast.children import Account
@@ -129,7 +131,10 @@ class TestValkey:
         try:
             with redis.Redis.from_url(first.url) as client:
                 client.set("a", "b")
-            with redis.Redis(port=first.port) as stranger, pytest.raises(redis.AuthenticationError):
+            with (
+                redis.Redis(port=first.port, retry=Retry(NoBackoff(), 0)) as stranger,
+                pytest.raises(redis.AuthenticationError),
+            ):
                 stranger.ping()
         finally:
             os.kill(first.pid, signal.SIGKILL)

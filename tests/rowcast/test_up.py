@@ -40,8 +40,7 @@ def insert(database_url: str, message: str) -> None:
         session.execute("INSERT INTO notifications (user_id, message) VALUES (1, %s)", (message,))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_starts_from_nothing_tells_where_it_is_and_stops_cleanly(place: Path, number: signal.Signals) -> None:
+def test_it_starts_from_nothing_tells_where_it_is_and_stops_cleanly(place: Path) -> None:
     with up(place) as started:
         report = started.wait_ready()
         pids = report["pids"]
@@ -57,7 +56,7 @@ def test_it_starts_from_nothing_tells_where_it_is_and_stops_cleanly(place: Path,
         assert started.said("curl -N").strip().endswith(f"{report['web_url']}/events/1")
         assert f"'{report['database_url']}' -c \"INSERT INTO notifications" in started.said("INSERT")
         assert started.ready_file.stat().st_mode & 0o077 == 0, "it holds a password"
-        assert started.end(number) == 0
+        assert started.end(signal.SIGINT) == 0
     assert gone(everything, within=1)
     assert not started.ready_file.exists()
 
@@ -73,7 +72,7 @@ def test_killed_it_leaves_nothing_running_and_loses_no_row(place: Path) -> None:
         assert gone([process for process in everything if process.pid != first.process.pid])
         assert messages(after["database_url"]) == ["committed"]
         assert after["database_url"] == before["database_url"], "the port is remembered"
-        assert second.end() == 0
+        assert second.end(signal.SIGTERM) == 0
 
 
 def test_killed_while_it_makes_the_database_the_next_one_just_works(place: Path) -> None:
@@ -177,6 +176,7 @@ def test_without_the_extra_it_says_what_to_install(place: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers run as another account")
 def test_root_below_a_closed_folder_keeps_its_data_where_the_servers_may_enter(place: Path) -> None:
     closed = place / "closed"
