@@ -37,9 +37,7 @@ class Log:
         done = await claim(self._bridge, SOURCES[0], NOTHING_HELD, batch=100_000)
         assert done.stamped is not None
         self.end = done.stamped.end
-        return [
-            Message(event, done.stamped.start) async for event in read_range(self._bridge, SOURCES[0], done.stamped)
-        ]
+        return [Message(event, done.stamped.start) for event in await read_back(self._bridge, done.stamped)]
 
     async def move(self, **columns: int) -> None:
         """Change rowcast.state by hand."""
@@ -47,6 +45,11 @@ class Log:
             await self.sql.execute(
                 psycopg.sql.SQL("UPDATE rowcast.state SET {} = %s").format(psycopg.sql.Identifier(name)), (value,)
             )
+
+
+async def read_back(bridge: Connection, span: Range) -> list[Event]:
+    """All events of a range."""
+    return [event async for page in read_range(bridge, SOURCES[0], span) for event in page]
 
 
 @asynccontextmanager
