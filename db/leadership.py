@@ -9,7 +9,7 @@ from db.connect import Connection, limited
 from db.locks import LEADER, NAMESPACE
 from db.queries import query
 
-_LOCK = {"namespace": NAMESPACE, "leader": LEADER}
+_LOCK = {"namespace": NAMESPACE, "lock": LEADER}
 
 
 class NotAllowedError(RowcastError):
@@ -19,14 +19,14 @@ class NotAllowedError(RowcastError):
 async def try_lead(session: Connection) -> bool:
     """Take the leader lock if it is free; never waits."""
     async with limited("asking for the leader lock"):
-        row = await (await session.execute(query("try_lead"), _LOCK)).fetchone()
+        row = await (await session.execute(query("try_lock"), _LOCK)).fetchone()
     return bool(row and row[0])
 
 
 async def stop_leading(session: Connection) -> None:
     """Give the lock up."""
     async with limited("giving up the leader lock"):
-        await session.execute(query("stop_leading"), _LOCK)
+        await session.execute(query("unlock"), _LOCK)
 
 
 async def end_stuck_leader(session: Connection, patience: float) -> list[int]:

@@ -14,6 +14,9 @@ from core.events import NOTIFICATION, Event, Range
 from db.connect import Connection, limited
 from db.queries import query
 
+PAGE_ROWS = 1000
+PAGE_BYTES = 1 << 20
+
 WAITING = 1
 BUSY = 0
 
@@ -71,18 +74,18 @@ async def start_term(session: Connection) -> Range:
 
 
 async def read_range(session: Connection, source: Source, span: Range) -> AsyncIterator[Event]:
-    """The events of `span`, oldest first, streamed; raises StaleReadError if this server has not got that far."""
-    async with session.cursor() as cursor:
-        rows = cursor.stream(query(source.read), {"start": span.start, "end": span.end})
-        while True:
-            async with limited("reading a range"):
-                row = await anext(rows, None)
-            if row is None:
-                return
-            last_seq, seq, user_id, body = row
-            if last_seq < span.end:
-                raise StaleReadError
+    """The events of `span`, oldest first, read page by page; raises StaleReadError if this server has not got that far."""
+    after, more = span.start, True
+    while more:
+        parameters = {"after": after, "upto": span.end, "page": PAGE_ROWS, "budget": PAGE_BYTES}
+        async with limited("reading a range"):
+            rows = await (await session.execute(query(source.read), parameters)).fetchall()
+        if not rows or rows[0][0] < span.end:
+            raise StaleReadError
+        more = rows[0][1]
+        for _, _, seq, user_id, body in rows:
             if seq is not None:
+                after = seq
                 yield Event(seq, source.kind, user_id, body)
 
 

@@ -100,13 +100,13 @@ ALTER TABLE ONLY rowcast.viewed
 
 CREATE INDEX notifications_key ON public.notifications USING btree ("left"(key, 200), id) WHERE (key IS NOT NULL);
 
-CREATE INDEX notifications_list ON public.notifications USING btree (user_id, id);
+CREATE INDEX notifications_list ON public.notifications USING btree (user_id, id) WHERE (seq IS NOT NULL);
 
 CREATE INDEX notifications_replay ON public.notifications USING btree (user_id, seq) WHERE (seq IS NOT NULL);
 
 CREATE UNIQUE INDEX notifications_seq ON public.notifications USING btree (seq) WHERE (seq IS NOT NULL);
 
-CREATE INDEX notifications_unread ON public.notifications USING btree (user_id) WHERE (NOT is_viewed);
+CREATE INDEX notifications_unread ON public.notifications USING btree (user_id, seq) INCLUDE (id) WHERE ((NOT is_viewed) AND (seq IS NOT NULL));
 
 CREATE INDEX notifications_unsequenced ON public.notifications USING btree (id) WHERE (seq IS NULL);
 

@@ -49,8 +49,8 @@ $$;
 CREATE UNIQUE INDEX notifications_seq ON public.notifications (seq) WHERE seq IS NOT NULL;
 CREATE INDEX notifications_unsequenced ON public.notifications (id) WHERE seq IS NULL;
 CREATE INDEX notifications_replay ON public.notifications (user_id, seq) WHERE seq IS NOT NULL;
-CREATE INDEX notifications_list ON public.notifications (user_id, id);
-CREATE INDEX notifications_unread ON public.notifications (user_id) WHERE NOT is_viewed;
+CREATE INDEX notifications_list ON public.notifications (user_id, id) WHERE seq IS NOT NULL;
+CREATE INDEX notifications_unread ON public.notifications (user_id, seq) INCLUDE (id) WHERE NOT is_viewed AND seq IS NOT NULL;
 -- The first 200 characters: an index entry has a size limit, and no text a client inserts may make its INSERT fail.
 CREATE INDEX notifications_key ON public.notifications (left(key, 200), id) WHERE key IS NOT NULL;
 

@@ -18,31 +18,28 @@ WITH before AS MATERIALIZED (
     SELECT n.tableoid AS rel, n.ctid AS tid
     FROM public.notifications AS n
     WHERE n.ctid = ANY (ARRAY(SELECT tid FROM candidates))
-      AND (n.tableoid, n.ctid) IN (SELECT rel, tid FROM candidates)
+      AND ((n.tableoid, n.ctid) IN (SELECT rel, tid FROM candidates)) IS TRUE
     FOR NO KEY UPDATE OF n SKIP LOCKED
-), skipped AS MATERIALIZED (
-    SELECT c.id, c.user_id
-    FROM candidates AS c LEFT JOIN locked AS l ON l.rel = c.rel AND l.tid = c.tid
-    WHERE l.tid IS NULL
-), first_skipped AS MATERIALIZED (
-    SELECT user_id, min(id) AS id FROM skipped WHERE user_id IS NOT NULL GROUP BY user_id
+), judged AS MATERIALIZED (
+    -- Here and above a subquery that is hashed, not a join: a plan made for a small table would join a thousand rows pair by pair.
+    SELECT c.*, ((c.rel, c.tid) NOT IN (SELECT rel, tid FROM locked)) AS skipped FROM candidates AS c
 ), barrier AS MATERIALIZED (
     -- The first row for everyone that is locked, or comes after any locked row: nothing passes it.
-    SELECT coalesce(min(c.id), 9223372036854775807) AS id
-    FROM candidates AS c
-    WHERE c.user_id IS NULL AND c.id >= (SELECT min(id) FROM skipped)
+    SELECT coalesce(min(id), 9223372036854775807) AS id
+    FROM judged
+    WHERE user_id IS NULL AND id >= (SELECT min(id) FROM judged WHERE skipped)
 ), numbered AS MATERIALIZED (
     SELECT ordered.rel, ordered.tid, nextval('rowcast.seq') AS seq
     FROM (
-        SELECT c.rel, c.tid
-        FROM candidates AS c LEFT JOIN first_skipped AS f ON f.user_id = c.user_id
-        WHERE c.id < (SELECT id FROM barrier) AND (f.id IS NULL OR c.id < f.id)
-        ORDER BY c.id
+        SELECT rel, tid
+        FROM (SELECT *, min(id) FILTER (WHERE skipped) OVER (PARTITION BY user_id) AS first_skipped FROM judged) AS j
+        WHERE id < (SELECT id FROM barrier) AND (first_skipped IS NULL OR id < first_skipped)
+        ORDER BY id
     ) AS ordered
 ), stamped AS (
     UPDATE public.notifications AS n SET seq = s.seq
     FROM numbered AS s
-    WHERE n.ctid = ANY (ARRAY(SELECT tid FROM numbered)) AND n.ctid = s.tid AND n.tableoid = s.rel
+    WHERE n.ctid = s.tid AND n.tableoid = s.rel
     RETURNING n.seq
 ), moved AS (
     UPDATE rowcast.state SET last_seq = s.seq
@@ -55,5 +52,5 @@ SELECT
     (SELECT last_seq FROM moved) AS range_end,
     (SELECT count(*) FROM stamped) AS stamped,
     (SELECT count(*) FROM seen) >= %(batch)s AS full_batch,
-    (SELECT array_cat(%(held)s, coalesce(array_agg(user_id), '{{}}')) FROM first_skipped)::text AS held,
-    least(%(lowest)s::bigint, (SELECT min(id) FROM skipped)) AS lowest
+    (SELECT array_cat(%(held)s, array_agg(DISTINCT user_id)) FROM judged WHERE skipped AND user_id IS NOT NULL)::text AS held,
+    least(%(lowest)s::bigint, (SELECT min(id) FROM judged WHERE skipped)) AS lowest

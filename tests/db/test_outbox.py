@@ -27,7 +27,7 @@ async def bridge(database: str) -> AsyncIterator[Connection]:
 
 
 async def read(bridge: Connection, start: int, end: int) -> list[Event]:
-    return [event async for page in read_range(bridge, NOTIFICATIONS, Range(start, end)) for event in page]
+    return [event async for event in read_range(bridge, NOTIFICATIONS, Range(start, end))]
 
 
 async def stamp(bridge: Connection) -> None:

@@ -116,7 +116,9 @@ async def test_claim_with_users_left_out(bridge: Connection, generic: bool) -> N
 
 
 async def test_bodies_of_a_range(bridge: Connection, generic: bool) -> None:
-    nodes = await plan_of(bridge, "read_range", {"start": ROWS - 1000, "end": ROWS}, generic=generic)
+    nodes = await plan_of(
+        bridge, "read_range", {"after": ROWS - 1000, "upto": ROWS, "page": 1000, "budget": 1 << 20}, generic=generic
+    )
     assert reads(nodes) == [("Index Scan", "notifications_seq")]
 
 

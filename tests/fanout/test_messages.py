@@ -81,7 +81,7 @@ async def test_the_user_is_had_back_from_what_postgres_builds(
                 await sql.execute("INSERT INTO notifications (user_id, message) VALUES (%s, %s)", (user_id, '"}\\'))
             done = await claim(bridge, SOURCES[0], NOTHING_HELD, batch=100)
             assert done.stamped is not None
-            events = [event async for page in read_range(bridge, SOURCES[0], done.stamped) for event in page]
+            events = [event async for event in read_range(bridge, SOURCES[0], done.stamped)]
     assert [event.user_id for event in events] == [None if user is None else str(user) for user in user_ids]
     for event in events:
         assert decode_message(encode_message(event, 4)) == Message(event, 4)

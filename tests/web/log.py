@@ -49,7 +49,7 @@ class Log:
 
 async def read_back(bridge: Connection, span: Range) -> list[Event]:
     """All events of a range."""
-    return [event async for page in read_range(bridge, SOURCES[0], span) for event in page]
+    return [event async for event in read_range(bridge, SOURCES[0], span)]
 
 
 @asynccontextmanager
