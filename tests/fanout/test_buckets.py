@@ -16,13 +16,13 @@ from fanout.buckets import Buckets
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        (Buckets().user("7"), b"rowcast:{b.0}:user:7"),
-        (Buckets().user("-7"), b"rowcast:{b.0}:user:-7"),
-        (Buckets().everyone(0), b"rowcast:{b.0}:all"),
-        (Buckets().marks(0), b"rowcast:{b.0}:mark"),
-        (Buckets(64, "app").everyone(63), b"app:{b.63}:all"),
-        (Buckets(64).user("1"), b"rowcast:{b.55}:user:1"),
-        (Buckets().user("a b/ü%{}:"), b"rowcast:{b.0}:user:a%20b%2F%C3%BC%25%7B%7D%3A"),
+        (Buckets().user("7"), b"rowcast:{0.1}:user:7"),
+        (Buckets().user("-7"), b"rowcast:{0.1}:user:-7"),
+        (Buckets().everyone(0), b"rowcast:{0.1}:all"),
+        (Buckets().marks(0), b"rowcast:{0.1}:mark"),
+        (Buckets(64, "app").everyone(63), b"app:{63.64}:all"),
+        (Buckets(64).user("1"), b"rowcast:{55.64}:user:1"),
+        (Buckets().user("a b/ü%{}:"), b"rowcast:{0.1}:user:a%20b%2F%C3%BC%25%7B%7D%3A"),
     ],
 )
 def test_the_exact_names(name: bytes, expected: bytes) -> None:
@@ -43,5 +43,5 @@ def test_all_of_a_users_channels_have_one_hash_tag_and_no_two_users_share_one(us
     assert 0 <= bucket < count
     # Redis hashes what is between the first { and the first } after it.
     tags = {re.findall(rb"\{([^}]*)\}", name)[0] for name in (channel, names.everyone(bucket), names.marks(bucket))}
-    assert tags == {f"b.{bucket}".encode()}
+    assert tags == {f"{bucket}.{count}".encode()}
     assert unquote(channel.decode().split(":user:", 1)[1]) == user_id
