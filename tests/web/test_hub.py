@@ -148,7 +148,7 @@ async def test_a_silent_subscription_is_replaced_and_its_streams_live_on_rereads
     """Rule 4.4: a bucket silent for 3 s: throw the connection away, and re-read meanwhile."""
     clock = HandClock()
     with databases.migrated() as url:
-        async with open_log(url) as (log, history):
+        async with open_log(url) as (_, history):
             hub = Hub(RedisConfig(valkey.url), Buckets(1, "silent"), history, clock)
             async with running(hub.run()):
                 await until(hub.connected)
