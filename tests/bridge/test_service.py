@@ -119,12 +119,7 @@ async def test_a_leader_that_lost_its_session_leads_again_in_a_new_term(
 
 
 async def test_the_loss_of_any_one_session_loses_no_row(database: str, sql: Connection, valkey: Server) -> None:
-    names = Buckets(1, "any")
-    async with (
-        open_connection(RedisConfig(valkey.url), name="test") as raw,
-        bridging(database, valkey.url, "any") as bridge,
-    ):
-        await subscribe(raw, names.user("1"))
+    async with bridging(database, valkey.url) as bridge:
         await leads(bridge)
         for count, name in enumerate(["rowcast-listen", "rowcast-read", "rowcast-claim"] * 2, 1):
             await sql.execute(
