@@ -12,7 +12,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from rowcast.embedded import Server
 from tests.db.databases import Databases
 from tests.db.test_partitioning import BEFORE, CONVERT, psql
 from tests.event_source import EventSource, open_stream
@@ -113,7 +112,7 @@ async def test_a_partition_of_the_table(own: Rig) -> None:
             await stream.receives("before", "through the parent", "into the partition")
 
 
-async def test_logical_replication_brings_rows_once(own: Rig, databases: Databases, postgres: Server) -> None:
+async def test_logical_replication_brings_rows_once(own: Rig, databases: Databases) -> None:
     """Initial copy and streaming apply from another database; an UPDATE there does not deliver a row again."""
     name = f"pub_{uuid.uuid4().hex[:8]}"
     with databases.empty() as source_url, psycopg.connect(source_url, autocommit=True) as source:

@@ -1,0 +1,17 @@
+"""The running Rowcast of these tests, and those that they start, on each version of Postgres in turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from rowcast.embedded import Server
+from tests.db.databases import Databases
+from tests.versions import postgres_of_version
+
+__all__ = ["postgres_of_version"]
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_of_version: Server) -> Databases:
+    """Makes databases on a Postgres of that version."""
+    return Databases(postgres_of_version.url)
