@@ -17,7 +17,7 @@ from rowcast.cli import main
 def run() -> None:
     """Load, wait for the line, go on as `rowcast` with the same arguments; end of file instead of a line is an end."""
     importlib.import_module(f"rowcast.commands.{sys.argv[1]}")
-    importlib.import_module("rowcast.wiring")
+    importlib.import_module(f"rowcast.wiring.{sys.argv[1]}")
     line = sys.stdin.readline()
     if line:
         os.environ.update(json.loads(line))

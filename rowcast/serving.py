@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from logging import getLogger
@@ -23,13 +22,6 @@ _log = structlog.get_logger("server")
 # Seconds, of the 5 a stop may take: for Hypercorn to close what is left once all streams have ended.
 CLOSE_TIMEOUT = 1.0
 BACKLOG = 4096
-
-
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` on SIGTERM and SIGINT, from within the running event loop."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
 
 
 async def serve_until(

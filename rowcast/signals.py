@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from core.errors import RowcastError
+from core.supervise import bare_errors
 
 
 async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
@@ -17,17 +17,21 @@ async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
     """
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(work, name="until signalled")
-            for number in _ending_signals():
-                loop.add_signal_handler(number, _cancel_once(task))
-    except BaseExceptionGroup as error:
-        if found := _first_of_ours(error):
-            raise found from error
-        raise
+        with bare_errors():
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(work, name="until signalled")
+                for number in _ending_signals():
+                    loop.add_signal_handler(number, _cancel_once(task))
     finally:
         for number in _ending_signals():
             loop.remove_signal_handler(number)
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` on SIGTERM and SIGINT, from within the running event loop."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
 
 
 def _ending_signals() -> list[signal.Signals]:
@@ -42,11 +46,3 @@ def _cancel_once(task: asyncio.Task[None]) -> Any:
             task.cancel()
 
     return cancel
-
-
-def _first_of_ours(error: BaseException) -> RowcastError | None:
-    if isinstance(error, RowcastError):
-        return error
-    if isinstance(error, BaseExceptionGroup):
-        return next((found for part in error.exceptions if (found := _first_of_ours(part))), None)
-    return None

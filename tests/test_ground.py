@@ -311,4 +311,4 @@ def test_a_production_install_works_in_an_empty_place_without_embedded_servers(t
     assert "bridge" in run(venv / "bin/rowcast", "--help")
     for command in ("migrate", "bridge", "web"):
         run(venv / "bin/rowcast", command, "--help")
-    run(python, "-c", "import rowcast.wiring")
+    run(python, "-c", "import rowcast.wiring.bridge, rowcast.wiring.web")

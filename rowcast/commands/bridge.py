@@ -8,7 +8,7 @@ import click
 
 from rowcast.options import takes_settings
 from rowcast.settings import Settings
-from rowcast.wiring import run_bridge
+from rowcast.wiring.bridge import run_bridge
 
 
 @click.command("bridge")

@@ -53,6 +53,6 @@ def command(settings: Settings) -> None:
         if settings.workers > 1:
             asyncio.run(until_signalled(run_workers(settings, sockets)))
         else:
-            from rowcast.wiring import run_web  # noqa: PLC0415 -- the parent of workers does without all that this imports
+            from rowcast.wiring.web import run_web  # noqa: PLC0415 -- the parent of workers does without all that this imports
 
             asyncio.run(run_web(settings, sockets))

@@ -1,0 +1,56 @@
+"""The bridge, from settings to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from bridge.config import BridgeConfig
+from bridge.service import Bridge
+from core.clock import SystemClock
+from core.supervise import bare_errors
+from fanout.connection import RedisConfig
+from rowcast.settings import Settings
+from rowcast.signals import stop_on_signals
+from rowcast.sockets import listen, parse_bind
+from rowcast.wiring.start import look_first
+
+
+async def run_bridge(settings: Settings) -> None:
+    """The bridge, until SIGTERM or SIGINT; raises DatabaseUnfitError, RedisUnfitError or ConfigurationError at start."""
+    with bare_errors():
+        await _run_bridge(settings)
+
+
+async def _run_bridge(settings: Settings) -> None:
+    clock, redis, stopping = SystemClock(), RedisConfig(settings.redis_url), asyncio.Event()
+    stop_on_signals(stopping.set)
+    if await look_first(settings.database_url, redis, "bridge", clock, stopping) is None:
+        return
+    config = BridgeConfig(settings.database_url, poll_interval=settings.poll_interval)
+    bridge = Bridge(config, redis, settings.redis_prefix, clock)
+    async with asyncio.TaskGroup() as tasks:
+        stop_on_signals(bridge.stop)
+        if stopping.is_set():
+            bridge.stop()
+        health = tasks.create_task(_serve_health(settings, bridge), name="health")
+        await bridge.run()
+        health.cancel()
+
+
+async def _serve_health(settings: Settings, bridge: Bridge) -> None:
+    if settings.health_bind is None:
+        return
+    # A web server, for who asks for it.
+    from bridge.health import health_app  # noqa: PLC0415
+    from rowcast.serving import serve_until  # noqa: PLC0415
+
+    async with AsyncExitStack() as stack:
+        sockets = listen(parse_bind(settings.health_bind), flag="--health-bind")
+        for listening in sockets:
+            stack.enter_context(listening)
+        await serve_until(health_app(bridge), sockets, asyncio.Event(), _nothing)
+
+
+async def _nothing() -> None:
+    pass

@@ -1,0 +1,69 @@
+"""The web, from settings to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+
+import structlog
+
+from core.clock import SystemClock
+from core.supervise import bare_errors
+from db.connect import DatabaseConfig, open_pool
+from db.history import History
+from fanout.buckets import Buckets
+from fanout.connection import RedisConfig
+from rowcast.serving import end_leftovers, serve_until
+from rowcast.settings import Settings
+from rowcast.signals import stop_on_signals
+from rowcast.wiring.start import look_first
+from web.app import create_app
+from web.config import WebConfig
+from web.hub import Hub
+from web.routes.events import events_blueprint
+
+_log = structlog.get_logger("rowcast")
+
+# Seconds, of the 5 a stop may take.
+DRAIN_TIMEOUT = 2.5
+
+
+async def run_web(settings: Settings, sockets: list[socket.socket]) -> None:
+    """The web on `sockets`, until SIGTERM or SIGINT; raises DatabaseUnfitError, RedisUnfitError or ConfigurationError at start."""
+    with bare_errors():
+        await _run_web(settings, sockets)
+
+
+async def _run_web(settings: Settings, sockets: list[socket.socket]) -> None:
+    clock, redis, stopping = SystemClock(), RedisConfig(settings.redis_url), asyncio.Event()
+    stop_on_signals(stopping.set)
+    facts = await look_first(settings.database_url, redis, "web", clock, stopping)
+    if facts is None:
+        return
+    config = WebConfig(
+        user_id_type=facts.user_id_type,
+        body_bytes=int(settings.body_bytes),
+        heartbeat=settings.heartbeat,
+        retry=settings.retry,
+        stream_queue=settings.stream_queue,
+    )
+    database = DatabaseConfig(settings.database_url, settings.pool_size)
+    async with (
+        open_pool(database, name="rowcast-web") as pool,
+        open_pool(replace(database, pool_size=1), name="rowcast-reread") as urgent,
+        asyncio.TaskGroup() as tasks,
+    ):
+        history = History(pool, urgent)
+        hub = Hub(redis, Buckets(facts.buckets, settings.redis_prefix), history, clock)
+        hearing = tasks.create_task(hub.run(), name="hub")
+        app = create_app(config, pool, hub, events_blueprint(config, hub, history, clock))
+
+        async def drain() -> None:
+            if left := await hub.drain(DRAIN_TIMEOUT):
+                _log.warning("web.streams_left", streams=left, why="they did not take their last bytes in time")
+
+        await serve_until(app, sockets, stopping, drain)
+        hearing.cancel()
+    await end_leftovers()
+    _log.info("web.stopped")
