@@ -148,7 +148,8 @@ async def test_pages_are_bounded_by_the_first_snapshot(air: Air, monkeypatch: py
 
 async def test_a_queue_that_overflows_during_the_backlog_is_dropped_and_read_on(air: Air) -> None:
     """Rule 5.2: else big backlogs end again and again."""
-    await air.log.add(1)
+    await air.send(1)
+    await heard(air, 1)
     small = replace(air.config, stream_queue=2)
     async with air.by_hand(1, Since.ALL, small) as reader:
         for _ in range(2):
@@ -156,9 +157,25 @@ async def test_a_queue_that_overflows_during_the_backlog_is_dropped_and_read_on(
         for _ in range(3):
             await air.send(1, 1)
         await heard(air, 7)
+        [mailbox] = air.hub._buckets[0].mailboxes
+        assert mailbox.overflowed
         await reader.until_hello()
         assert reader.seqs == [1, 2, 3, 4, 5, 6, 7]
         assert reader.of_type("hello")[0].json == {"seq": 7}
+
+
+async def test_what_overflowed_is_sent_whether_or_not_it_was_viewed_meanwhile(air: Air) -> None:
+    """`unread` chooses where a stream starts; from then on it gets every row."""
+    small = replace(air.config, stream_queue=2)
+    async with air.by_hand(1, Since.UNREAD, small) as reader:
+        await reader.until_hello()
+        seqs = await air.send(1, 1, 1)
+        await heard(air, 3)
+        await view(air, *seqs)
+        while len(reader.seqs) < 3:
+            async with asyncio.timeout(5):
+                await reader.read()
+        assert reader.seqs == seqs
 
 
 @pytest.mark.parametrize("bound", ["events", "bytes"])
