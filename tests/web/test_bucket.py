@@ -48,6 +48,12 @@ class Scene:
         await self.at_rest()
 
 
+@pytest.fixture(autouse=True)
+def _no_rereads_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missed is missed for long: without marks a bucket would re-read once a second, and hide it."""
+    monkeypatch.setattr(module, "REREAD_EVERY", 1000.0)
+
+
 @asynccontextmanager
 async def scene(databases: Databases, clock: HandClock) -> AsyncIterator[Scene]:
     with databases.migrated() as url:
