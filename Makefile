@@ -15,6 +15,8 @@ PINS := requirements/constraints.txt
 INPUTS := pyproject.toml $(PINS)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install -c $(PINS)
+# Most tests wait for a process to start; files are run side by side, each on servers of its own. PARALLEL= runs them one by one.
+PARALLEL ?= -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -31,11 +33,11 @@ setup: $(VENV)/.dev.stamp ## Prepare .venv: the rowcast command and all that tes
 ##@ Change it
 .PHONY: test
 test: $(VENV)/.dev.stamp ## Run the tests that take less than 4 minutes together (ARGS="-k sse")
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(VENV)/.slow.stamp ## Run the slow tests: every Postgres version, other Pythons, long walks
-	@$(BIN)/python -m pytest -m slow $(ARGS)
+	@$(BIN)/python -m pytest -m slow $(PARALLEL) $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev.stamp ## Format and lint (ruff), types (mypy), layers (import-linter), dead code (vulture)

@@ -82,6 +82,7 @@ class Stream:
                         yield self._at(self._last, sse.hello(self._last))
                     async for chunk in self._follow(bucket, mailbox):
                         yield chunk
+                    self._position = self._last  # history may have been pruned past it, should it be read again
                 for chunk in self._farewell(bucket, mailbox):
                     yield chunk
         except DatabaseUnavailableError as error:

@@ -223,6 +223,23 @@ async def test_a_reader_that_lags_is_ended_with_its_position_and_resumes(
             await again.gets(2, 3, 4)
 
 
+async def test_history_pruned_under_an_overflowed_stream_is_told_to_it(air: Air) -> None:
+    """Rule 5.4 holds whenever a stream reads from Postgres again, not only when it starts."""
+    small = replace(air.config, stream_queue=2)
+    async with air.by_hand(1, Since.NOW, small) as reader:
+        await reader.until_hello()
+        seqs = await air.send(1, 1, 1)
+        await heard(air, seqs[-1])
+        await air.log.sql.execute("DELETE FROM notifications WHERE seq <= 2")
+        await air.log.move(pruned_seq=2)
+        async with asyncio.timeout(5):
+            while not reader.seqs:
+                await reader.read()
+        [reset] = reader.of_type("reset")
+        assert json.loads(reset.data)["reason"] == "pruned"
+        assert reader.seqs == seqs[2:]
+
+
 # --- reset
 
 

@@ -10,16 +10,12 @@ from tests.event_source import open_stream
 from tests.rig import Rig
 
 
-async def _rig(own: Rig) -> str:
-    await own.bridge()
-    url, _ = await own.web()
-    return url
-
-
 @pytest.fixture
 async def url(own: Rig) -> str:
     """A Rowcast with an empty log of its own."""
-    return await _rig(own)
+    await own.bridge()
+    url, _ = await own.web()
+    return url
 
 
 async def test_since_unread_is_the_default_and_leaves_out_what_was_viewed(own: Rig, url: str) -> None:
@@ -178,10 +174,10 @@ async def test_head_ends_at_once_with_the_headers_of_a_stream(web_url: str, user
 
 @pytest.mark.parametrize(("written", "canonical"), [("007", 7), ("-0", 0), ("0", 0), ("-5", -5)])
 async def test_zero_and_negative_ids_are_ids_and_every_spelling_is_one_user(
-    own: Rig, written: str, canonical: int
+    web_url: str, database_url: str, written: str, canonical: int
 ) -> None:
-    url = await _rig(own)
-    async with open_stream(f"{url}/events/{written}") as stream:
+    async with open_stream(f"{web_url}/events/{written}?since=now") as stream:
         await stream.live()
-        await own.insert(canonical, "yours")
+        with psycopg.connect(database_url) as sql:
+            sql.execute("INSERT INTO notifications (user_id, message) VALUES (%s, 'yours')", (canonical,))
         await stream.receives("yours")
