@@ -25,7 +25,8 @@ async def main() -> None:
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; median (lowest to highest) of {RUNS}"
     )
     async with _rowcast() as (own, url):
-        await own.bridge()
+        bridge = await own.bridge()
+        await bridge.logged("term.started")
         _table("INSERT to client, one row at a time", [await measures.latency(own, url) for _ in range(RUNS)])
         _table("20,000 rows of one statement to one client", [await measures.drain(own, url) for _ in range(RUNS)])
     async with _rowcast() as (own, _):

@@ -23,6 +23,9 @@ _log = structlog.get_logger("sequencer")
 
 # Seconds. The poll is the claim session's heartbeat too, so it is never rarer than this.
 HEARTBEAT = 1.0
+# In the first seconds of a term more often: whoever waits to hear that somebody leads hears it soon.
+YOUNG = 3.0
+FIRST_HEARTBEAT = 0.2
 # While something holds rows back (a lock, an old transaction) no NOTIFY tells that it went: poll fast at first, then less.
 FIRST_POLL = 0.01
 # Under load: how long between two claims, so that one commit carries several rows, and how long without rows before falling asleep.
@@ -56,6 +59,7 @@ class Sequencer:
         self._clock = clock
         self._nap = Nap()
         self._held: dict[Source, HeldBack] = dict.fromkeys(SOURCES, NOTHING_HELD)
+        self._began = clock.now()
         self._end = 0
         self._pressure = 0
         self._last_rows = clock.now()
@@ -142,7 +146,7 @@ class Sequencer:
         restless = any(self._held.values()) or self._nap.state is State.WAITING or not self._bell.connected
         if not polled and restless == self._restless:
             return
-        longest = min(self._config.poll_interval, HEARTBEAT)
+        longest = min(self._config.poll_interval, self._heartbeat())
         if not restless:
             self._poll_delay = longest
         else:
@@ -157,4 +161,7 @@ class Sequencer:
         now = self._clock.now()
         if now >= self._next_heartbeat:
             self._outlet.alive(self._end)
-            self._next_heartbeat = now + HEARTBEAT * 0.9
+            self._next_heartbeat = now + self._heartbeat() * 0.9
+
+    def _heartbeat(self) -> float:
+        return FIRST_HEARTBEAT if self._clock.now() - self._began < YOUNG else HEARTBEAT

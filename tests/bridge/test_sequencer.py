@@ -59,6 +59,7 @@ async def sequencing(
 def no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but the doorbell and the way of falling asleep finds a row: the heartbeat, which polls too, is a minute away."""
     monkeypatch.setattr(module, "HEARTBEAT", 60.0)
+    monkeypatch.setattr(module, "YOUNG", 0.0)
 
 
 async def asleep(sequencer: Sequencer) -> None:

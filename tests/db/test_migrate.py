@@ -146,8 +146,9 @@ def test_buckets_do_not_change_under_a_leader(empty: str) -> None:
 
 async def test_the_lock_does_not_outlive_a_run(empty: str) -> None:
     migrate(empty, say=quiet)
+    here = b"SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database WHERE locktype = 'advisory' AND datname = current_database()"
     # The session is closed on our side; Postgres takes a moment to see that.
-    await until(lambda: value(empty, b"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0)
+    await until(lambda: value(empty, here) == 0)
 
 
 def test_a_migrator_that_waits_says_so_and_does_not_hold_back_vacuum(empty: str) -> None:
