@@ -67,7 +67,7 @@ class Hub:
                 yield bucket, mailbox
             finally:
                 bucket.remove(mailbox)
-                if not self.streams:
+                if self._draining and not self.streams:
                     self._gone.set()
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -87,6 +88,36 @@ async def test_the_rights_of_rowcast_writer_are_enough(
             with psycopg.connect(address) as session:
                 session.execute("INSERT INTO notifications (user_id, message) VALUES (%s, 'mine')", (user,))
         await stream.receives("mine")
+
+
+async def test_each_part_with_no_more_rights_than_its_role(own: Rig, databases: Databases) -> None:
+    """Bridge, web and writer as members of rowcast_bridge, rowcast_web and rowcast_writer."""
+    with (
+        databases.login("rowcast_bridge") as bridge,
+        databases.login("rowcast_web") as web,
+        databases.login("rowcast_writer") as writer,
+    ):
+
+        def address(name: str) -> str:
+            return psycopg.conninfo.make_conninfo(own.database_url, user=name, password="test")
+
+        first = await own.bridge(database_url=address(bridge))
+        await first.logged("leader.leading")
+        second = await own.bridge(database_url=address(bridge))
+        url, served = await own.web(database_url=address(web))
+        async with open_stream(f"{url}/events/1") as stream:
+            await stream.live()
+            with psycopg.connect(address(writer)) as session:
+                session.execute("INSERT INTO notifications (user_id, message) VALUES (1, 'hello')")
+            await stream.receives("hello")
+            await first.kill()
+            await second.logged("leader.leading")
+            with psycopg.connect(address(writer)) as session:
+                session.execute("INSERT INTO notifications (message) VALUES ('to all')")
+            await stream.receives("hello", "to all")
+        for process in (second, served):
+            process.send(signal.SIGTERM)
+            assert await process.ended() == 0
 
 
 @asynccontextmanager
