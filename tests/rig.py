@@ -106,13 +106,19 @@ class Rig:
         self, *arguments: str, port: int | None = None, python: Path | None = None, **settings: str
     ) -> tuple[str, Process]:
         """Start a web process, on a free port if none is named, ready to serve; its URL."""
+        url, started = await self.web_unready(*arguments, port=port, python=python, **settings)
+        await ready(url, started)
+        return url, started
+
+    async def web_unready(
+        self, *arguments: str, port: int | None = None, python: Path | None = None, **settings: str
+    ) -> tuple[str, Process]:
+        """The same without waiting."""
         port = port or free_port()
         started = await self._start(
             ["web", "--auth", "off", "--bind", f"127.0.0.1:{port}", *arguments], settings, python
         )
-        url = f"http://127.0.0.1:{port}"
-        await ready(url, started)
-        return url, started
+        return f"http://127.0.0.1:{port}", started
 
     @asynccontextmanager
     async def sql(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:

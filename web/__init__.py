@@ -3,8 +3,8 @@
 In: Events that the hub hears from Redis, rows that db/ reads from Postgres. Out: HTTP.
 
 The streams, in the order of an event:
-`bucket`      one bucket's position: what is handed out, what is a hole (pure)
-`hub`         subscriptions → the mailboxes of open streams; re-reads Postgres over every hole
+`bucket`      one bucket's position: what is handed out, what is a hole, and re-reads Postgres over it
+`hub`         one subscription → its buckets → the mailboxes of open streams
 `mailbox`     the bounded queue of one stream
 `stream`      one browser: backlog, then live, joined by seq
 `sse`         the encoder (pure)
@@ -17,7 +17,7 @@ The resources:
 `schemas`, `openapi`    the document that the tests drive the app by; `templates/docs.html` shows it
 `assets`      the files in `static/`
 
-`config`      all the web is told; `app` puts it together
+`config`      all the web is told; `app` puts it together; `waiting_room` answers before it can
 
 May import db, fanout, core.
 """

@@ -181,7 +181,12 @@ class Stream:
         return chunk
 
     def _retry(self) -> bytes:
-        return sse.retry(round(1000 * self._clock.jitter(self._config.retry / 2, self._config.retry * 1.5)))
+        return sse.retry(retry_after(self._config, self._clock))
+
+
+def retry_after(config: WebConfig, clock: Clock) -> int:
+    """Milliseconds for a client to wait before it reconnects: each another number, so that they come back spread out."""
+    return round(1000 * clock.jitter(config.retry / 2, config.retry * 1.5))
 
 
 def _first_after(start: Start) -> int:

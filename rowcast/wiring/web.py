@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import structlog
 
-from core.clock import SystemClock
+from core.clock import Clock, SystemClock
 from core.supervise import bare_errors
 from db.connect import DatabaseConfig, open_pool
 from db.history import History
+from db.preflight import DatabaseFacts
 from fanout.buckets import Buckets
 from fanout.connection import RedisConfig
 from rowcast.serving import end_leftovers, serve_until
@@ -22,11 +23,14 @@ from web.app import create_app
 from web.config import WebConfig
 from web.hub import Hub
 from web.routes.events import events_blueprint
+from web.waiting_room import waiting_room
 
 _log = structlog.get_logger("rowcast")
 
 # Seconds, of the 5 a stop may take.
 DRAIN_TIMEOUT = 2.5
+# Seconds that the first look at Postgres may take before somebody answers at the door.
+PATIENCE = 1.0
 
 
 async def run_web(settings: Settings, sockets: list[socket.socket]) -> None:
@@ -38,16 +42,19 @@ async def run_web(settings: Settings, sockets: list[socket.socket]) -> None:
 async def _run_web(settings: Settings, sockets: list[socket.socket]) -> None:
     clock, redis, stopping = SystemClock(), RedisConfig(settings.redis_url), asyncio.Event()
     stop_on_signals(stopping.set)
-    facts = await look_first(settings.database_url, redis, "web", clock, stopping)
-    if facts is None:
-        return
     config = WebConfig(
-        user_id_type=facts.user_id_type,
         body_bytes=int(settings.body_bytes),
         heartbeat=settings.heartbeat,
         retry=settings.retry,
         stream_queue=settings.stream_queue,
     )
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(look_first(settings.database_url, redis, "web", clock, stopping), name="look first")
+        await _receive_until(looking, config, sockets, clock)
+    facts = looking.result()
+    if facts is None:
+        return
+    config = replace(config, user_id_type=facts.user_id_type)
     database = DatabaseConfig(settings.database_url, settings.pool_size)
     async with (
         open_pool(database, name="rowcast-web") as pool,
@@ -67,3 +74,18 @@ async def _run_web(settings: Settings, sockets: list[socket.socket]) -> None:
         hearing.cancel()
     await end_leftovers()
     _log.info("web.stopped")
+
+
+async def _receive_until(
+    looking: asyncio.Task[DatabaseFacts | None], config: WebConfig, sockets: list[socket.socket], clock: Clock
+) -> None:
+    """Should the first look take longer: answer meanwhile, so that nobody takes the process for dead."""
+    seen = asyncio.Event()
+    looking.add_done_callback(lambda _: seen.set())
+    await asyncio.wait({looking}, timeout=PATIENCE)
+    if not looking.done():
+        await serve_until(waiting_room(config, clock), sockets, seen, _nothing)
+
+
+async def _nothing() -> None:
+    pass

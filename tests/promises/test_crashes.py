@@ -154,7 +154,7 @@ async def test_a_redis_that_restarts_empty_loses_nothing(databases: Databases, n
                     # Without Redis the streams live on re-reads of Postgres.
                     seen = len(streams[0].messages)
                     await streams[0].until(lambda: len(streams[0].messages) > seen + 20)
-                    assert (await _readyz(url))[0] == 503
+                    assert (await _get(url, "/readyz")).status_code == 503
                     valkey = await asyncio.to_thread(start_valkey, state, port=valkey.port)
                     await ready(url, web)
                 assert bridge.log.count("connection.lost") < 10
@@ -181,10 +181,9 @@ async def _kill_clients(redis_url: str, name: bytes) -> None:
                 await redis.client_kill_filter(_id=client["id"])
 
 
-async def _readyz(url: str) -> tuple[int, str]:
+async def _get(url: str, path: str) -> httpx.Response:
     async with httpx.AsyncClient(trust_env=False) as http:
-        answer = await http.get(f"{url}/readyz")
-        return answer.status_code, answer.text
+        return await http.get(f"{url}{path}")
 
 
 async def test_ended_database_sessions_are_made_anew(own: Rig) -> None:
@@ -215,7 +214,7 @@ async def test_a_postgres_killed_under_load_loses_nothing_it_committed() -> None
                         url, web = await own.web()
                         async with under_load(own, url):
                             await _end(server, signal.SIGKILL)
-                            assert (await _readyz(url))[0] == httpx.codes.SERVICE_UNAVAILABLE
+                            assert (await _get(url, "/readyz")).status_code == httpx.codes.SERVICE_UNAVAILABLE
                             server = await asyncio.to_thread(start_postgres, state, port=server.port)
                             await ready(url, web)
             finally:
@@ -261,6 +260,32 @@ async def test_sigterm_ends_a_bridge_in_every_state(own: Rig) -> None:
     async with own.sql() as sql:
         mark = await (await sql.execute("SELECT last_value FROM rowcast.doorbell")).fetchone()
     assert mark == (0,), "a leader that leaves sets the doorbell to busy: nobody is there to hear it"
+
+
+async def test_a_web_process_that_starts_before_its_postgres_lives_and_becomes_ready() -> None:
+    with folder() as state, embedded_valkey() as valkey:
+        server = start_postgres(state)
+        try:
+            with Databases(server.url).migrated() as address:
+                await _end(server, signal.SIGTERM)
+                async with rig(address, valkey.url, prefix="own", retry="0.1") as own:
+                    await own.bridge()
+                    url, web = await own.web_unready()
+                    async with open_stream(f"{url}/events/1") as stream:
+                        await stream.until(lambda: 200 in stream.statuses)
+                        assert bytes(stream.raw).startswith(b"retry: ")
+                        assert (await _get(url, "/healthz")).status_code == httpx.codes.OK
+                        refused = await _get(url, "/readyz")
+                        assert refused.status_code == httpx.codes.SERVICE_UNAVAILABLE
+                        assert "postgres" in refused.json()["checks"]
+                        server = await asyncio.to_thread(start_postgres, state, port=server.port)
+                        await ready(url, web)
+                        await own.insert(1, "at last")
+                        await stream.receives("at last")
+                    web.send(signal.SIGTERM)
+                    assert await web.ended(timeout=5) == 0
+        finally:
+            server.stop()
 
 
 async def test_inserts_neither_fail_nor_wait_while_bridge_and_web_are_gone(own: Rig) -> None:
