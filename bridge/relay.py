@@ -91,10 +91,15 @@ class Relay:
 
     async def stamped(self, source: Source, span: Range) -> None:
         """Queue a range. Waits at most a second for room, and then only once, before it drops: stamping goes on."""
-        self._shedding = self._shedding and len(self._queue) > QUEUE_RANGES // 2
+        if self._shedding and len(self._queue) <= QUEUE_RANGES // 2:
+            self._shedding = False
+            _log.info("relay.resumed", start=span.start)
         if len(self._queue) >= QUEUE_RANGES and (self._shedding or not await self._room_made()):
+            if not self._shedding:
+                _log.warning(
+                    "relay.dropped", start=span.start, end=span.end, why="queue full, and so are those that follow"
+                )
             self._shedding = True
-            _log.warning("relay.dropped", start=span.start, end=span.end, why="queue full")
             return
         self._put(_Stamped(source, span))
 
@@ -190,7 +195,7 @@ class Relay:
             return
         payload = encode_message(event, pile.start)
         if len(payload) > LARGEST_MESSAGE:
-            # Neither later rows of the range nor its mark: what came before stays, the rest is a hole that Postgres fills.
+            # Neither this piece nor later rows of the range nor its mark: a hole, that Postgres fills.
             _log.warning("relay.too_large", seq=event.seq, bytes=len(payload), bucket=bucket)
             pile.ended = True
             return

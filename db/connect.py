@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from core.errors import ConfigurationError, DatabaseUnavailableError
@@ -93,8 +93,10 @@ async def session(url: str, *, name: str) -> AsyncIterator[Connection]:
 
     Raises DatabaseUnavailableError for whatever the driver raises inside.
     """
-    async with limited(f"connecting ({name})", CONNECT_TIMEOUT + 1):
-        connection = await Session.connect(conninfo(url, name=name), autocommit=True)
+    address = conninfo(url, name=name)
+    hosts = 1 + str(conninfo_to_dict(address).get("host", "")).count(",")
+    async with limited(f"connecting ({name})", CONNECT_TIMEOUT * hosts + 1):
+        connection = await Session.connect(address, autocommit=True)
     try:
         async with limited(f"setting up a session ({name})"):
             await connection.execute(query("session"), {"timeout": f"{PEER_TIMEOUT}s"})

@@ -67,7 +67,7 @@ class Inbox:
         if not rows:
             raise DatabaseUnfitError("The table rowcast.state is empty. Run `rowcast migrate`.")
         seq, count, more, last_id, _ = rows[-1]
-        return InboxPage([row[4] for row in rows if row[4] is not None], count, seq, last_id if more else None)
+        return InboxPage([row[4] for row in rows if row[3] is not None], count, seq, last_id if more else None)
 
     async def get(self, row_id: int, *, viewer: str | None = None) -> str | None:
         """The row with that id, None if there is none that the viewer may see."""

@@ -62,11 +62,14 @@ class Publisher:
 
     async def offer(self, batch: Batch) -> bool:
         """Queue a batch; False if it was dropped because Redis does not take them (waits at most 1 s to find out, and then only once)."""
-        self._shedding = self._shedding and self._bytes > self._limit // 2
+        if self._shedding and self._bytes <= self._limit // 2:
+            self._shedding = False
+            _log.info("publish.resumed", bucket=self._bucket, start=batch.span.start)
         full = self._queue and self._bytes + batch.size > self._limit
         if full and (self._shedding or not self.connected or not await self._room_for(batch)):
+            if not self._shedding:
+                self._note_dropped(batch, "queue full, and so are those that follow")
             self._shedding = True
-            self._note_dropped(batch, "queue full")
             return False
         self._queue.append(batch)
         self._bytes += batch.size

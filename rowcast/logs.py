@@ -29,6 +29,8 @@ def set_up(level: str, form: Literal["auto", "console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     _OURS.setLevel(level.upper())
+    # It warns of every session that is given up, which is how we leave a silent server; ours say what it meant.
+    logging.getLogger("psycopg").setLevel(logging.DEBUG if _OURS.level <= logging.DEBUG else logging.ERROR)
     root.setLevel(max(_OURS.level, logging.WARNING) if _OURS.level > logging.DEBUG else logging.DEBUG)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         None, description="Where the bridge answers /healthz and /readyz, as host:port; not at all by default."
     )
     poll_interval: float = Field(
-        1.0, ge=0.05, le=60, description="Seconds between looks for rows whose NOTIFY was lost."
+        1.0, ge=0.05, le=1, description="Seconds between looks for rows whose NOTIFY was lost."
     )
     heartbeat: float = Field(15.0, ge=0.05, le=300, description="Seconds between signs of life on a quiet stream.")
     retry: float = Field(
@@ -76,7 +76,12 @@ class Settings(BaseSettings):
     stream_queue: int = Field(
         1000, ge=1, le=1_000_000, description="Events that may wait for one slow browser before it is sent to replay."
     )
-    pool_size: int = Field(4, ge=1, le=1000, description="Sessions with Postgres that a web process may hold.")
+    pool_size: int = Field(
+        4,
+        ge=1,
+        le=1000,
+        description="Sessions with Postgres that a web process may hold for requests; it holds one more for re-reads.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="How: auto is console on a terminal, JSON lines elsewhere."

@@ -20,4 +20,4 @@ def json_text(text: str, status: HTTPStatus = HTTPStatus.OK, *, location: str | 
 
 def json_value(value: Any) -> Response:
     """The same of a Python value."""
-    return json_text(json.dumps(value))
+    return json_text(json.dumps(value, separators=(",", ":")))

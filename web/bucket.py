@@ -60,6 +60,7 @@ class Bucket:
         self._life = clock.now()
         self._mark_heard: float | None = None
         self._stale_since: float | None = None
+        self._assumed = False  # is the position only that of the first stream to go live?
         self._failing = False
         self._mailboxes: defaultdict[str, set[Mailbox]] = defaultdict(set)
 
@@ -146,8 +147,9 @@ class Bucket:
         """Make the stream live, unless a re-read has come between it and the snapshot, of last_seq `last`, it begun in `epoch`."""
         if self._rereading or self.epoch != epoch or mailbox.overflowed:
             return False
-        if self.position is None:
-            self.position = last  # the re-read that is still due must begin below what this stream lacks
+        if self.position is None or (self._assumed and last < self.position):
+            # The re-read that is still due must begin below what any live stream lacks.
+            self.position, self._assumed = last, True
         mailbox.live = True
         return True
 
@@ -213,6 +215,7 @@ class Bucket:
             await self._clock.sleep(self._clock.jitter(0.1, 1.0))
         else:
             self._rereads_done = serving
+            self._assumed = False
             self._stale_since = None
             if self._failing:
                 _log.info("reread.restored", bucket=self.number)
@@ -263,6 +266,7 @@ class Bucket:
         _log.error("log.lost_tail", bucket=self.number, position=self.known)
         self.position = None
         self._heard = 0
+        self._assumed = False
         self._stale_since = None
         # What still waits speaks of the lost tail: it would ask for re-reads that can never join up with it.
         self._inbox.clear()

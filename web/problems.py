@@ -38,7 +38,9 @@ class Problem(Exception):  # noqa: N818 -- an answer, not a failure of ours
             "detail": self.detail,
         }
         document |= self.members
-        response = Response(json.dumps(document), self.status, content_type="application/problem+json")
+        response = Response(
+            json.dumps(document, separators=(",", ":")), self.status, content_type="application/problem+json"
+        )
         response.headers.update(self.headers)
         response.headers["Cache-Control"] = "no-store"
         return response

@@ -6,16 +6,16 @@
 WITH state AS MATERIALIZED (
     SELECT last_seq, {unread} AS unread FROM rowcast.state
 ), found AS MATERIALIZED (
-    SELECT both_kinds.id, both_kinds.body FROM (
+    SELECT both_kinds.* FROM (
         (
-            SELECT n.id, {row} AS body FROM public.notifications AS n
+            SELECT n.*, {size} AS size FROM public.notifications AS n
             WHERE (n.user_id, n.id) <= (%(viewer)s, %(upto)s) AND n.user_id >= %(viewer)s
               AND n.seq IS NOT NULL AND n.seq + 0 <= (SELECT last_seq FROM state)
             ORDER BY n.user_id DESC, n.id DESC LIMIT %(page)s + 1
         )
         UNION ALL
         (
-            SELECT n.id, {row} AS body FROM public.notifications AS n
+            SELECT n.*, {size} AS size FROM public.notifications AS n
             WHERE n.user_id IS NULL AND n.id <= %(upto)s
               AND n.seq IS NOT NULL AND n.seq + 0 <= (SELECT last_seq FROM state)
             ORDER BY n.user_id DESC, n.id DESC LIMIT %(page)s + 1
@@ -25,6 +25,6 @@ WITH state AS MATERIALIZED (
 ), page AS MATERIALIZED (
     {page}
 )
-SELECT s.last_seq, s.unread, (SELECT count(*) FROM page) < (SELECT count(*) FROM found) AS more, page.id, page.body
-FROM state AS s LEFT JOIN page ON true
-ORDER BY page.id DESC
+SELECT s.last_seq, s.unread, (SELECT count(*) FROM page) < (SELECT count(*) FROM found) AS more, n.id, {row}
+FROM state AS s LEFT JOIN page AS n ON true
+ORDER BY n.id DESC

@@ -12,11 +12,11 @@ WITH state AS MATERIALIZED (
 ), newest AS MATERIALIZED (
     SELECT unread.id FROM unread WHERE unread.id <= %(upto)s ORDER BY unread.id DESC LIMIT %(page)s + 1
 ), found AS MATERIALIZED (
-    SELECT n.id, {row} AS body FROM public.notifications AS n WHERE n.id = ANY (ARRAY(SELECT newest.id FROM newest))
+    SELECT n.*, {size} AS size FROM public.notifications AS n WHERE n.id = ANY (ARRAY(SELECT newest.id FROM newest))
 ), page AS MATERIALIZED (
     {page}
 )
 SELECT s.last_seq, (SELECT count(*) FROM unread) AS unread,
-    (SELECT count(*) FROM page) < (SELECT count(*) FROM found) AS more, page.id, page.body
-FROM state AS s LEFT JOIN page ON true
-ORDER BY page.id DESC
+    (SELECT count(*) FROM page) < (SELECT count(*) FROM found) AS more, n.id, {row}
+FROM state AS s LEFT JOIN page AS n ON true
+ORDER BY n.id DESC

@@ -1,23 +1,23 @@
 -- One page of one user's history above a position, with the log's state in the same snapshot (one row of nulls if the page is empty).
 -- Parameters: user_id, after, upto (null: all that this snapshot sees), unread (only what the user has not viewed),
--- page (rows at most), budget (bytes: the page ends with the row that passes it).
+-- page (rows at most), budget (bytes: the page ends with the row that passes it; only those that stay are made into events).
 -- Ordered by user and seq, so that only the index of both gives the order: by seq alone, the planner may walk through everybody's rows
 -- in search of one user's, or of the few for everyone. (After user_id = x it would leave user_id out of the order; after IN, with x twice,
 -- it does not. And seq + 0, because it would take a range with two bounds for a short one.)
 WITH state AS MATERIALIZED (
     SELECT last_seq, pruned_seq, least(last_seq, coalesce(%(upto)s::bigint, last_seq)) AS upto FROM rowcast.state
 ), page AS MATERIALIZED (
-    SELECT found.*, sum(octet_length(found.body)) OVER (ORDER BY found.seq) - octet_length(found.body) AS before
+    SELECT found.*, sum(found.size) OVER (ORDER BY found.seq) - found.size AS before
     FROM (
         (
-            SELECT n.seq, n.user_id::text AS user_id, {event} AS body FROM public.notifications AS n
+            SELECT n.*, {size} AS size FROM public.notifications AS n
             WHERE n.user_id IN (%(user_id)s, %(user_id)s) AND n.seq > %(after)s AND n.seq + 0 <= (SELECT upto FROM state)
               AND NOT (%(unread)s AND n.is_viewed)
             ORDER BY n.user_id, n.seq LIMIT %(page)s
         )
         UNION ALL
         (
-            SELECT n.seq, n.user_id::text AS user_id, {event} AS body FROM public.notifications AS n
+            SELECT n.*, {size} AS size FROM public.notifications AS n
             WHERE n.user_id IS NULL AND n.seq > %(after)s AND n.seq + 0 <= (SELECT upto FROM state)
               AND NOT (%(unread)s AND (n.is_viewed OR EXISTS (
                   SELECT FROM rowcast.viewed AS v WHERE v.user_id = %(user_id)s AND v.notification_id = n.id)))
@@ -27,6 +27,6 @@ WITH state AS MATERIALIZED (
     ORDER BY found.seq LIMIT %(page)s
 )
 SELECT s.last_seq, s.pruned_seq, (SELECT count(*) >= %(page)s OR max(before) >= %(budget)s FROM page) AS more,
-    page.seq, page.user_id, page.body
-FROM state AS s LEFT JOIN page ON page.before < %(budget)s
-ORDER BY page.seq
+    n.seq, n.user_id::text, {event}
+FROM state AS s LEFT JOIN page AS n ON n.before < %(budget)s
+ORDER BY n.seq

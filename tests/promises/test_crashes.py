@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from redis.asyncio import Redis
 
+from db.migrate import migrate
 from rowcast.embedded import Server, start_postgres, start_valkey
 from tests.db.databases import Databases
 from tests.event_source import EventSource, open_stream
@@ -184,6 +185,17 @@ async def _kill_clients(redis_url: str, name: bytes) -> None:
 async def _get(url: str, path: str) -> httpx.Response:
     async with httpx.AsyncClient(trust_env=False) as http:
         return await http.get(f"{url}{path}")
+
+
+async def test_buckets_keep_every_streams_order_rows_for_everyone_included(own: Rig) -> None:
+    """Each bucket has its own marks and its own copy of a row for everyone; users 1 to 3 are in three of eight."""
+    migrate(own.database_url, buckets=8, say=lambda _: None)
+    await own.bridge()
+    one, _ = await own.web()
+    two, web = await own.web()
+    async with under_load(own, one, two):
+        await _kill_clients(own.redis_url, b"rowcast-web")
+        await ready(two, web)
 
 
 async def test_ended_database_sessions_are_made_anew(own: Rig) -> None:

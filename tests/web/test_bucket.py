@@ -504,3 +504,22 @@ async def test_a_stream_that_is_live_before_the_first_reread_misses_nothing_unti
             async with running(bucket.run()):
                 await made.joined()
                 assert waiting(stream) == seqs(lost)
+
+
+async def test_of_two_streams_live_before_the_first_reread_the_older_snapshot_counts(databases: Databases) -> None:
+    """The position is only assumed until a re-read has succeeded: that must begin below what any live stream lacks."""
+    with databases.migrated() as url:
+        async with open_log(url) as (log, history):
+            bucket = Bucket(0, history, QuickClock())
+            made = Scene(log, bucket, QuickClock())
+            await log.add(1)
+            older, newer = made.stream(1, live=False), made.stream(2, live=False)
+            epoch = await bucket.settled()
+            lost = await log.add(1, 2)
+            assert bucket.go_live(newer, epoch, 3)
+            assert bucket.go_live(older, epoch, 1)
+            async with running(bucket.run()):
+                await made.joined()
+                assert waiting(older, 1) == [2]
+                assert waiting(newer, 3) == []
+            assert len(lost) == 2
