@@ -12,7 +12,7 @@ ended by a follower, where its role may.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -34,9 +34,13 @@ PATIENCE = 10.0
 EMPTY_TIMEOUT = 2.0
 
 
-async def run_follower(session: Connection, clock: Clock) -> None:
-    """Return once the session holds the leader lock; raises DatabaseUnavailableError when the session is lost."""
+async def run_follower(session: Connection, clock: Clock, following: Callable[[], None]) -> None:
+    """Return once the session holds the leader lock; `following` is called if that is not at once.
+
+    Raises DatabaseUnavailableError when the session is lost.
+    """
     if not await leadership.try_lead(session):
+        following()
         _log.info("leader.following")
         complained = False
         while not await leadership.try_lead(session):
@@ -62,14 +66,22 @@ class Leader:
     """One term: the sequencer on the session with the lock, and what it needs beside it, in one TaskGroup."""
 
     def __init__(
-        self, session: Connection, config: BridgeConfig, buckets: Buckets, publishers: Sequence[Publisher], clock: Clock
+        self,
+        session: Connection,
+        config: BridgeConfig,
+        buckets: Buckets,
+        publishers: Sequence[Publisher],
+        clock: Clock,
+        *,
+        proved: Callable[[], None],
     ) -> None:
+        """`proved`: see Sequencer."""
         self._session = session
         self._bell = Bell()
         self._publishers = publishers
         self._relay = Relay(config.database_url, buckets, publishers, clock)
         self._listener = Listener(config.database_url, self._bell, clock)
-        self._sequencer = Sequencer(session, self._bell, self._relay, config, clock)
+        self._sequencer = Sequencer(session, self._bell, self._relay, config, clock, proved=proved)
 
     def stop(self) -> None:
         """Finish the batch in hand and leave."""

@@ -6,6 +6,7 @@ The loop is one turn after another: claim; then, by what it found, claim again, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -51,7 +52,18 @@ class Outlet(Protocol):
 class Sequencer:
     """One term of leadership. `run` until the session is lost, or cancelled."""
 
-    def __init__(self, session: Connection, bell: Bell, outlet: Outlet, config: BridgeConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        session: Connection,
+        bell: Bell,
+        outlet: Outlet,
+        config: BridgeConfig,
+        clock: Clock,
+        *,
+        proved: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`proved` is called after each claim: this session can do what it is for."""
+        self._proved = proved
         self._session = session
         self._bell = bell
         self._outlet = outlet
@@ -84,6 +96,7 @@ class Sequencer:
         polling = self._begin_poll_if_due()
         self._bell.take()
         rows, more = await self._claim_all_sources()
+        self._proved()
         self._note_alive()
         self._plan_poll(polling)
         if rows:

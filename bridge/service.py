@@ -83,11 +83,12 @@ class Bridge:
             async with session(self._config.database_url, name="rowcast-claim") as connection:
                 facts = await inspect(connection, part="bridge")
                 self.role = Role.FOLLOWER
-                attempt.succeeded()
-                await run_follower(connection, self._clock)
+                await run_follower(connection, self._clock, following=attempt.succeeded)
                 buckets = Buckets(facts.buckets, self._prefix)
                 self._publishers = [Publisher(self._redis, buckets, n, self._clock) for n in range(buckets.count)]
-                self._leader = Leader(connection, self._config, buckets, self._publishers, self._clock)
+                self._leader = Leader(
+                    connection, self._config, buckets, self._publishers, self._clock, proved=attempt.succeeded
+                )
                 if self._stopping.is_set():
                     self._leader.stop()
                 self.role = Role.LEADER

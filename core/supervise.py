@@ -1,7 +1,7 @@
 """The one loop that keeps a connection alive: connect, run, say why it ended, wait with jitter, again.
 
 Connecting is inside the guard. The wait doubles while attempts fail and starts over only when the body reported real success
-through `Attempt.succeeded`. Each loss is logged once, with its reason, and each return once (as river
+through `Attempt.succeeded`. Each loss is logged once, with its reason, again only when the reason is another, and each return once (as river
 `internal/notifier/notifier.go` and graphile/worker `listenForChanges` do).
 """
 
@@ -56,6 +56,7 @@ async def supervise(
     return, which counts as a loss without a reason.
     """
     failures = 0
+    told: str | None = None
     while True:
         attempt = Attempt(name, failures)
         reason: str | None = None
@@ -69,8 +70,9 @@ async def supervise(
         if until():
             return
         failures = 1 if attempt.worked else failures + 1
-        if failures == 1 and reason is not None:
+        if reason is not None and (failures == 1 or reason != told):
             _log.warning("connection.lost", connection=name, reason=reason)
+            told = reason
         await clock.sleep(delay_after(failures, clock))
 
 

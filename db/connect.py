@@ -125,7 +125,6 @@ async def open_pool(config: DatabaseConfig, *, name: str) -> AsyncIterator[Async
         reconnect_timeout=10,
         open=False,
         name=name,
-        check=_check,
     )
     await pool.open(wait=False)
     try:
@@ -134,9 +133,14 @@ async def open_pool(config: DatabaseConfig, *, name: str) -> AsyncIterator[Async
         await pool.close(timeout=CLOSE_TIMEOUT)
 
 
-async def _check(connection: Connection) -> None:
-    async with asyncio.timeout(CHECK_TIMEOUT):
-        await connection.execute(query("ping"))
+async def _lives(connection: Connection) -> bool:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            await connection.execute(query("ping"))
+    except (psycopg.Error, TimeoutError):
+        await connection.close()
+        return False
+    return True
 
 
 @asynccontextmanager
@@ -144,11 +148,17 @@ async def borrow(pool: AsyncConnectionPool[Connection], *, doing: str) -> AsyncI
     """A pooled session for one piece of work; raises DatabaseUnavailableError, also when none comes free in 10 s."""
     task = asyncio.current_task()
     cancelled = task.cancelling() if task else 0
-    async with limited(doing, BORROW_TIMEOUT), pool.connection() as connection:
-        if task and task.cancelling() > cancelled:
-            # Python 3.11's wait_for, inside the pool, swallows a cancellation that comes together with the connection.
-            raise asyncio.CancelledError
-        yield connection
+    async with limited(doing, BORROW_TIMEOUT):
+        # The pool's own check waits a second after each dead session, and after a restart of Postgres all are.
+        for _ in range(pool.max_size + 1):
+            async with pool.connection() as connection:
+                if task and task.cancelling() > cancelled:
+                    # Python 3.11's wait_for, inside the pool, swallows a cancellation that comes together with the connection.
+                    raise asyncio.CancelledError
+                if await _lives(connection):
+                    yield connection
+                    return
+        raise DatabaseUnavailableError(f"Postgres failed while {doing}: no session of the pool answers.")
 
 
 async def listen(connection: Connection) -> None:

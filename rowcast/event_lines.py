@@ -18,15 +18,19 @@ def for_programs(kind: str, data: str, seq: str) -> str | None:
     if kind == _HELLO:
         return None
     named = {} if kind == _NO_TYPE else {"event": kind}
-    fields = json.loads(data)
-    return json.dumps({**named, "seq": int(seq) if seq else None, **fields}, ensure_ascii=False, separators=(",", ":"))
+    head = json.dumps({**named, "seq": int(seq) if seq else None}, ensure_ascii=False, separators=(",", ":"))
+    # The event itself goes out as it came: it may hold what Python can't read, such as a number of 5,000 digits.
+    return f"{head[:-1]},{data.lstrip()[1:]}"
 
 
 def for_people(kind: str, data: str) -> str:
     """Time, message, and what else there is, each in its colour; nothing in it can steer the terminal."""
-    fields = json.loads(data)
     if kind == _HELLO:
         return click.style("· live", dim=True)
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError):  # JSON that Python can't read, such as a number of 5,000 digits
+        return safe(data)
     if kind == "reset":
         return click.style(f"! history starts anew here ({safe(fields.get('reason'))})", fg="yellow")
     parts = [

@@ -63,6 +63,11 @@ class Process:
         except TimeoutError:
             raise AssertionError(f"{self.arguments} never logged {text!r}; its log:\n{self.log}") from None
 
+    async def changed(self) -> None:
+        """Wait for the next line of the log."""
+        async with self._changed:
+            await self._changed.wait()
+
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 

@@ -10,6 +10,7 @@ FROM (VALUES
     ('tcp_user_timeout', '10s'),
     ('client_connection_check_interval', '2s'),
     ('lock_timeout', '10s'),
+    ('quote_all_identifiers', 'off'),
     ('client_min_messages', 'warning'),
     ('synchronous_commit', 'on')
 ) AS s (name, value)

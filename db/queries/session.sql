@@ -12,6 +12,7 @@ FROM (VALUES
     ('idle_session_timeout', %(timeout)s),
     ('idle_in_transaction_session_timeout', %(timeout)s),
     ('tcp_user_timeout', %(timeout)s),
+    ('quote_all_identifiers', 'off'),
     ('enable_bitmapscan', 'off'),
     ('enable_seqscan', 'off'),
     ('jit', 'off')

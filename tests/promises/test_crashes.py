@@ -312,3 +312,38 @@ async def test_inserts_neither_fail_nor_wait_while_bridge_and_web_are_gone(own: 
         bridge.send(signal.SIGCONT)
         web.send(signal.SIGCONT)
         await stream.receives(*map(str, range(100)), timeout=20)
+
+
+async def test_a_claim_that_always_fails_is_told_once_and_retried_ever_more_seldom(own: Rig) -> None:
+    """A user's own UPDATE trigger runs inside the claim; and delivery goes on by itself once it is gone."""
+    bridge = await own.bridge()
+    await bridge.logged("leader.leading")
+    url, _ = await own.web()
+    async with own.sql() as sql, open_stream(f"{url}/events/1") as stream:
+        await stream.live()
+        await sql.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;"
+            "CREATE TRIGGER refuse BEFORE UPDATE ON notifications FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+        await own.insert(1, "refused at first")
+        await bridge.logged("not this one")
+        for _ in range(3):
+            leading = bridge.log.count("leader.leading")
+            async with asyncio.timeout(20):
+                while bridge.log.count("leader.leading") == leading:
+                    await bridge.changed()
+        assert bridge.log.count("connection.lost") == 1
+        await sql.execute("DROP TRIGGER refuse ON notifications")
+        await stream.receives("refused at first")
+
+
+async def test_a_database_that_became_unfit_is_named_in_the_log(own: Rig) -> None:
+    bridge = await own.bridge()
+    await bridge.logged("leader.leading")
+    async with own.sql() as sql:
+        await sql.execute("ALTER SEQUENCE notifications_id_seq CACHE 20")
+        await sql.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rowcast-claim' "
+            "AND datname = current_database()"
+        )
+        await bridge.logged("CACHE")
