@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from core.clock import happens
+
 
 class Bell:
     """`ring` may be called any number of times; `wait` returns once for all of them."""
@@ -29,9 +31,4 @@ class Bell:
 
     async def wait(self, timeout: float) -> bool:
         """Wait until it rings; False if `timeout` seconds passed first."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._rung.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await happens(self._rung, timeout)

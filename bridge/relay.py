@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 
 import structlog
 
-from core.clock import Clock
+from core.clock import Clock, happens
 from core.events import Event, Range
 from core.supervise import Attempt, supervise
 from db.connect import Connection, ping, session
@@ -133,12 +133,7 @@ class Relay:
 
     async def _room_made(self) -> bool:
         self._room.clear()
-        try:
-            async with asyncio.timeout(ROOM_TIMEOUT):
-                await self._room.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await happens(self._room, ROOM_TIMEOUT)
 
     async def _read_while_connected(self, attempt: Attempt) -> None:
         try:
@@ -156,11 +151,7 @@ class Relay:
     async def _something_queued(self) -> bool:
         if not self._queue:
             self._arrived.clear()
-            try:
-                async with asyncio.timeout(PING_EVERY):
-                    await self._arrived.wait()
-            except TimeoutError:
-                return False
+            return await happens(self._arrived, PING_EVERY)
         return True
 
     async def _handle(self, connection: Connection, item: _Item) -> None:

@@ -9,7 +9,7 @@ import structlog
 
 from bridge.config import BridgeConfig
 from bridge.leader import Leader, run_follower
-from core.clock import Clock
+from core.clock import Clock, happens
 from core.supervise import Attempt, supervise
 from db.connect import session
 from db.preflight import inspect
@@ -72,10 +72,7 @@ class Bridge:
         _log.info("bridge.stopped")
 
     async def _wait_until_left(self) -> None:
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT):
-                await self._left.wait()
-        except TimeoutError:
+        if not await happens(self._left, STOP_TIMEOUT):
             _log.warning("bridge.stop_timeout", hint="the lock goes with the session; another bridge takes over")
 
     async def _follow_then_lead(self, attempt: Attempt) -> None:

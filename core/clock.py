@@ -21,6 +21,16 @@ class Clock(Protocol):
         """A number drawn evenly from low to high."""
 
 
+async def happens(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for the event; False if `seconds` passed first."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 class SystemClock:
     """The machine's monotonic clock and Python's generator."""
 

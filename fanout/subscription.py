@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from core.clock import Clock
+from core.clock import Clock, happens
 from core.errors import RedisUnavailableError
 from core.supervise import Attempt, supervise
 from fanout.channels import SUBSCRIBE, UNSUBSCRIBE, Channels, Command
@@ -102,11 +102,8 @@ class Subscription:
                 self._listener.interrupted()
 
     async def _watch(self, attempt: Attempt) -> None:
-        try:
-            async with asyncio.timeout(JOIN_TIMEOUT):
-                await self._joined.wait()
-        except TimeoutError as error:
-            raise RedisUnavailableError("Redis did not confirm the subscriptions in time.") from error
+        if not await happens(self._joined, JOIN_TIMEOUT):
+            raise RedisUnavailableError("Redis did not confirm the subscriptions in time.")
         attempt.succeeded()
         await self._doomed.wait()
         raise _DoomedError

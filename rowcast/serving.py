@@ -25,14 +25,18 @@ BACKLOG = 4096
 
 
 async def serve_until(
-    app: Quart, sockets: Sequence[socket.socket], stopping: asyncio.Event, drain: Callable[[], Awaitable[None]]
+    app: Quart,
+    sockets: Sequence[socket.socket],
+    stopping: asyncio.Event,
+    drain: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Serve until `stopping` is set; then `drain` (which ends open streams), then close, at most a second later."""
     drained = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         server = tasks.create_task(serve(app, _config(sockets), shutdown_trigger=drained.wait), name="http server")
         await stopping.wait()
-        await drain()
+        if drain is not None:
+            await drain()
         drained.set()
         _, open_ones = await asyncio.wait({server}, timeout=CLOSE_TIMEOUT)
         if open_ones:

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import structlog
 
-from core.clock import Clock
+from core.clock import Clock, happens
 from core.errors import DatabaseUnavailableError, StaleReadError
 from core.events import Event
 from db.history import NOTHING_ABOVE, History
@@ -161,7 +161,7 @@ class Bucket:
             if self._rereads_done < self._rereads_wanted:
                 await self._reread_until_done()
             elif not self._joined.is_set():
-                await self._wait_until_joined(REREAD_EVERY)
+                await happens(self._joined, REREAD_EVERY)
                 self._want_reread()
             elif self._inbox:
                 for _ in range(min(_TURN, len(self._inbox))):
@@ -276,16 +276,4 @@ class Bucket:
 
     async def _woken(self, seconds: float) -> bool:
         self._wake.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def _wait_until_joined(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._joined.wait()
-        except TimeoutError:
-            pass
+        return await happens(self._wake, seconds)

@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
+from core.clock import happens
+
 LIMIT_BYTES = 2 << 20
 
 
@@ -86,9 +88,4 @@ class Mailbox:
         if self._queue or self.ending or not self.live:
             return True
         self._wake.clear()
-        try:
-            async with asyncio.timeout(timeout):
-                await self._wake.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await happens(self._wake, timeout)

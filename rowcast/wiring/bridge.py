@@ -49,8 +49,4 @@ async def _serve_health(settings: Settings, bridge: Bridge) -> None:
         sockets = listen(parse_bind(settings.health_bind), flag="--health-bind")
         for listening in sockets:
             stack.enter_context(listening)
-        await serve_until(health_app(bridge), sockets, asyncio.Event(), _nothing)
-
-
-async def _nothing() -> None:
-    pass
+        await serve_until(health_app(bridge), sockets, asyncio.Event())

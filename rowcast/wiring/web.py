@@ -84,8 +84,4 @@ async def _receive_until(
     looking.add_done_callback(lambda _: seen.set())
     await asyncio.wait({looking}, timeout=PATIENCE)
     if not looking.done():
-        await serve_until(waiting_room(config, clock), sockets, seen, _nothing)
-
-
-async def _nothing() -> None:
-    pass
+        await serve_until(waiting_room(config, clock), sockets, seen)
