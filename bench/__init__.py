@@ -3,4 +3,5 @@
 `latency`  INSERT to client over loopback, one row at a time
 `drain`    rows of one statement, from its commit to the last client
 `writers`  commits per second while all is relayed, against no trigger at all and a plain NOTIFY
+`against`  the same for this checkout and another revision, turn about: `make bench ARGS="--against REVISION"`
 """

@@ -1,7 +1,8 @@
-"""`python -m bench`: start servers of its own, measure, print one table for each measurement."""
+"""`python -m bench`: start servers of its own, measure, print one table for each measurement; or compare two revisions."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import platform
@@ -9,7 +10,7 @@ import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bench import measures
+from bench import against, measures
 from bench.measures import Figures
 from rowcast.embedded import start_postgres
 from tests.db.databases import Databases
@@ -19,7 +20,21 @@ from tests.servers import embedded_valkey, folder
 RUNS = 5
 
 
-async def main() -> None:
+def main() -> None:
+    """Measure everything here, or with --against the main figures here and there."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "--against", metavar="REVISION", help="compare this checkout with another revision of it, in one run"
+    )
+    parser.add_argument("--rounds", type=int, default=RUNS, help="how often each is measured (default %(default)s)")
+    arguments = parser.parse_args()
+    if arguments.against:
+        against.main(arguments.against, arguments.rounds)
+    else:
+        asyncio.run(measure_all())
+
+
+async def measure_all() -> None:
     """Measure everything, one after the other, on one machine in one run."""
     _say(
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; median (lowest to highest) of {RUNS}"
@@ -61,4 +76,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -77,16 +77,16 @@ async def writers(own: Rig) -> Figures:
     """Commits per second: with no trigger, relayed by a bridge (mode auto), and with a NOTIFY on each (mode always)."""
     async with own.sql() as sql:
         await sql.execute("ALTER TABLE notifications DISABLE TRIGGER rowcast_ring")
-        bare = await _commits(own)
+        bare = await commits(own)
         await sql.execute("TRUNCATE notifications")
         await sql.execute("ALTER TABLE notifications ENABLE ALWAYS TRIGGER rowcast_ring")
         bridge = await own.bridge()
         await bridge.logged("term.started")
-        relayed = await _commits(own)
+        relayed = await commits(own)
         left = await (await sql.execute("SELECT count(*) FROM notifications WHERE seq IS NULL")).fetchone()
         await sql.execute("TRUNCATE notifications")
         await sql.execute("ALTER ROLE CURRENT_USER SET rowcast.notify = 'always'")
-        always = await _commits(own)
+        always = await commits(own)
         await sql.execute("ALTER ROLE CURRENT_USER RESET rowcast.notify")
         await sql.execute("TRUNCATE notifications")
         await bridge.kill()
@@ -100,7 +100,7 @@ async def writers(own: Rig) -> Figures:
     }
 
 
-async def _commits(own: Rig) -> float:
+async def commits(own: Rig) -> float:
     """Rows per second that all clients together commit, from processes of their own so that they are not the limit."""
     with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
         counts = await asyncio.gather(

@@ -35,6 +35,7 @@ class Process:
     arguments: list[str]
     environment: dict[str, str]
     python: Path = Path(sys.executable)
+    root: Path = ROOT
     log: str = ""
     process: asyncio.subprocess.Process | None = None
     _reader: asyncio.Task[None] | None = None
@@ -50,7 +51,7 @@ class Process:
             str(self.python),
             *("-m", "rowcast", *self.arguments),
             env=self.environment,
-            cwd=ROOT,
+            cwd=self.root,
             stderr=asyncio.subprocess.PIPE,
         )
         self._reader = asyncio.get_running_loop().create_task(self._read(self.process), name="log reader")
@@ -102,6 +103,12 @@ class Rig:
     prefix: str = "rowcast"
     settings: dict[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
+    root: Path = ROOT  # the checkout whose code runs
+
+    async def migrate(self) -> None:
+        """Prepare an empty database, as the code that runs here wants it."""
+        process = await self._start(["migrate"], {})
+        assert await process.ended(timeout=READY) == 0, process.log
 
     async def bridge(self, *arguments: str, **settings: str) -> Process:
         """Start a bridge; it may lead or follow."""
@@ -148,7 +155,7 @@ class Rig:
             "ROWCAST_LOG_FORMAT": "json",
             **{f"ROWCAST_{name.upper()}": value for name, value in (self.settings | settings).items()},
         }
-        process = Process(arguments, environment, python or Path(sys.executable))
+        process = Process(arguments, environment, python or Path(sys.executable), self.root)
         await process.start()
         self.processes.append(process)
         return process
