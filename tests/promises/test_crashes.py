@@ -5,83 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
-import psycopg
 import pytest
 from redis.asyncio import Redis
 
 from db.migrate import migrate
 from rowcast.embedded import Server, start_postgres, start_valkey
 from tests.db.databases import Databases
-from tests.event_source import EventSource, open_stream
+from tests.event_source import open_stream
 from tests.parts import python313_venv
+from tests.promises.health import get
+from tests.promises.load import open_streams, under_load
 from tests.rig import Rig, free_port, ready, rig
 from tests.servers import embedded_valkey, folder
 
 TAKEOVER = 15.0
-
-
-class Writer:
-    """Inserts row after row for users 1 to 3 and now and then for everyone, each after the last one's commit."""
-
-    def __init__(self, own: Rig) -> None:
-        self._own = own
-        self.committed: list[tuple[int | None, str]] = []
-        self._stopping = False
-
-    async def run(self) -> None:
-        number = 0
-        while not self._stopping:
-            try:
-                async with self._own.sql() as sql:
-                    while not self._stopping:
-                        number += 1
-                        user = None if number % 10 == 0 else 1 + number % 3
-                        await sql.execute(
-                            "INSERT INTO notifications (user_id, message) VALUES (%s, %s)", (user, str(number))
-                        )
-                        self.committed.append((user, str(number)))
-            except psycopg.OperationalError:
-                await asyncio.sleep(0.1)  # Postgres itself is down; a client would wait, too
-
-    def due(self, user: int) -> list[str]:
-        return [message for to, message in self.committed if to in (None, user)]
-
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.run(), name="writer")
-            try:
-                yield
-            finally:
-                self._stopping = True
-
-
-@asynccontextmanager
-async def under_load(own: Rig, *urls: str) -> AsyncIterator[list[EventSource]]:
-    """Streams of users 1 to 3, from each URL, and a writer; at the end everything written has arrived once, in order."""
-    writer = Writer(own)
-    async with _streams([f"{url}/events/{user}" for url in urls for user in (1, 2, 3)]) as streams:
-        for stream in streams:
-            await stream.live()
-        async with writer.writing():
-            await streams[0].until(lambda: len(streams[0].messages) > 20)
-            yield streams
-            beyond = len(streams[0].messages) + 20
-            await streams[0].until(lambda: len(streams[0].messages) > beyond, timeout=30)
-        for number, stream in enumerate(streams):
-            await stream.receives(*writer.due(1 + number % 3), timeout=30)
-            ids = [int(event.last_event_id) for event in stream.notifications]
-            assert ids == sorted(set(ids))
-
-
-@asynccontextmanager
-async def _streams(urls: list[str], *, reconnect: bool = True) -> AsyncIterator[list[EventSource]]:
-    async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(open_stream(url, reconnect=reconnect)) for url in urls]
 
 
 async def test_a_killed_web_process_loses_and_doubles_nothing(own: Rig) -> None:
@@ -117,11 +56,10 @@ async def test_a_frozen_leader_is_replaced_within_15_s_and_does_no_harm_when_it_
     standby = await own.bridge()
     await standby.logged("leader.following")
     url, _ = await own.web()
-    async with under_load(own, url) as streams:
+    async with under_load(own, url) as load:
         frozen.send(signal.SIGSTOP)
         await standby.logged("leader.leading", timeout=TAKEOVER)
-        seen = len(streams[0].messages)
-        await streams[0].until(lambda: len(streams[0].messages) > seen + 20)
+        await load.flows()
         frozen.send(signal.SIGCONT)
         await frozen.logged("connection.lost")
         await frozen.logged("leader.following")
@@ -150,12 +88,11 @@ async def test_a_redis_that_restarts_empty_loses_nothing(databases: Databases, n
             async with rig(address, valkey.url, prefix="own", retry="0.1") as own:
                 bridge = await own.bridge()
                 url, web = await own.web()
-                async with under_load(own, url) as streams:
+                async with under_load(own, url) as load:
                     await _end(valkey, number)
                     # Without Redis the streams live on re-reads of Postgres.
-                    seen = len(streams[0].messages)
-                    await streams[0].until(lambda: len(streams[0].messages) > seen + 20)
-                    assert (await _get(url, "/readyz")).status_code == 503
+                    await load.flows()
+                    assert (await get(url, "/readyz")).status_code == 503
                     valkey = await asyncio.to_thread(start_valkey, state, port=valkey.port)
                     await ready(url, web)
                 assert bridge.log.count("connection.lost") < 10
@@ -180,11 +117,6 @@ async def _kill_clients(redis_url: str, name: bytes) -> None:
         for client in await redis.client_list():
             if client["name"].encode() == name:
                 await redis.client_kill_filter(_id=client["id"])
-
-
-async def _get(url: str, path: str) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        return await http.get(f"{url}{path}")
 
 
 async def test_buckets_keep_every_streams_order_rows_for_everyone_included(own: Rig) -> None:
@@ -226,7 +158,7 @@ async def test_a_postgres_killed_under_load_loses_nothing_it_committed() -> None
                         url, web = await own.web()
                         async with under_load(own, url):
                             await _end(server, signal.SIGKILL)
-                            assert (await _get(url, "/readyz")).status_code == httpx.codes.SERVICE_UNAVAILABLE
+                            assert (await get(url, "/readyz")).status_code == httpx.codes.SERVICE_UNAVAILABLE
                             server = await asyncio.to_thread(start_postgres, state, port=server.port)
                             await ready(url, web)
             finally:
@@ -245,7 +177,7 @@ async def test_sigterm_ends_streams_cleanly_and_the_process_within_5_s(own: Rig,
     python = python313_venv() / "bin" / "python" if version == "3.13" else None
     url, web = await own.web(python=python)
     urls = [f"{url}/events/{user}?since=now" for user in range(1, 31)]
-    async with _streams(urls, reconnect=False) as streams, httpx.AsyncClient(base_url=url) as idle:
+    async with open_streams(urls, reconnect=False) as streams, httpx.AsyncClient(base_url=url) as idle:
         await idle.get("/healthz")  # a kept-alive connection must not hold it up either
         positions = [await stream.live() for stream in streams]
         web.send(signal.SIGTERM)
@@ -286,8 +218,8 @@ async def test_a_web_process_that_starts_before_its_postgres_lives_and_becomes_r
                     async with open_stream(f"{url}/events/1") as stream:
                         await stream.until(lambda: 200 in stream.statuses)
                         assert bytes(stream.raw).startswith(b"retry: ")
-                        assert (await _get(url, "/healthz")).status_code == httpx.codes.OK
-                        refused = await _get(url, "/readyz")
+                        assert (await get(url, "/healthz")).status_code == httpx.codes.OK
+                        refused = await get(url, "/readyz")
                         assert refused.status_code == httpx.codes.SERVICE_UNAVAILABLE
                         assert "postgres" in refused.json()["checks"]
                         server = await asyncio.to_thread(start_postgres, state, port=server.port)
