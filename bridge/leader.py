@@ -21,7 +21,9 @@ from bridge.config import BridgeConfig
 from bridge.listener import Listener
 from bridge.relay import Relay
 from bridge.sequencer import Sequencer
+from core import fail_points
 from core.clock import Clock
+from core.fail_points import Point
 from db import leadership
 from db.connect import Connection
 from fanout.buckets import Buckets
@@ -97,7 +99,9 @@ class Leader:
                 *(tasks.create_task(publisher.run(), name="publisher") for publisher in self._publishers),
             ]
             await self._sequencer.run()
+            await fail_points.reach(Point.STAMPING_ENDED)
             await self._empty()
+            await fail_points.reach(Point.EMPTIED)
             for helper in helpers:
                 helper.cancel()
         await leadership.stop_leading(self._session)

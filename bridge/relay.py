@@ -14,8 +14,10 @@ from typing import Protocol, TypeAlias
 
 import structlog
 
+from core import fail_points
 from core.clock import Clock, happens
 from core.events import Event, Range
+from core.fail_points import Point
 from core.supervise import Attempt, supervise
 from db.connect import Connection, ping, session
 from db.outbox import Source, read_range
@@ -172,6 +174,8 @@ class Relay:
         async for event in read_range(connection, source, span):
             for bucket, channel in self._channels(event):
                 await self._add(bucket, piles[bucket], channel, event)
+        if fail_points.armed:
+            await fail_points.reach(Point.BODIES_READ)
         for bucket, pile in enumerate(piles):
             if not pile.ended:
                 await self._ways[bucket].offer(Batch(Range(pile.start, span.end), pile.messages))
@@ -193,7 +197,7 @@ class Relay:
         pile.messages.append((channel, payload))
         pile.size += len(payload)
         if pile.size >= PIECE_BYTES:
-            taken = await self._ways[bucket].offer(Batch(Range(pile.start, event.seq), pile.messages))
+            taken = await self._ways[bucket].offer(Batch(Range(pile.start, event.seq), pile.messages, part=True))
             pile.ended = not taken
             pile.start, pile.messages, pile.size = event.seq, [], 0
 

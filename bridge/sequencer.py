@@ -14,8 +14,10 @@ import structlog
 from bridge.bell import Bell
 from bridge.config import BridgeConfig
 from bridge.nap import Nap, State
+from core import fail_points
 from core.clock import Clock
 from core.events import Range
+from core.fail_points import Point
 from db import outbox
 from db.connect import Connection
 from db.outbox import NOTHING_HELD, SOURCES, HeldBack, Source
@@ -86,6 +88,8 @@ class Sequencer:
         span = await outbox.start_term(self._session)
         self._end = span.end
         _log.info("term.started", seq=span.end)
+        if fail_points.armed:
+            await fail_points.reach(Point.TERM_STARTED)
         await self._outlet.term_started(span)
         while not self.stopping:
             await self._turn()
@@ -117,6 +121,8 @@ class Sequencer:
             self._held[source] = claim.held_back
             if claim.stamped is not None:
                 self._end = claim.stamped.end
+                if fail_points.armed:
+                    await fail_points.reach(Point.CLAIMED)
                 await self._outlet.stamped(source, claim.stamped)
             rows += claim.rows
             more = more or claim.more

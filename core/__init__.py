@@ -5,6 +5,7 @@
 `errors`     the error tree; each docstring is the sentence shown by default
 `clock`      time and chance, handed to whoever needs them
 `supervise`  keep one connection alive for ever: connect, run, back off, again
+`fail_points` where tests make a process crash, freeze or fail; free when off
 
 Imports nothing of Rowcast.
 """

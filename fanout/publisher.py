@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from core import fail_points
 from core.clock import Clock
 from core.errors import RedisUnavailableError
 from core.events import Range
+from core.fail_points import Point
 from core.supervise import Attempt, supervise
 from fanout.buckets import Buckets
 from fanout.connection import RedisConfig, RedisConnection, open_connection
@@ -32,10 +34,11 @@ ATTEMPTS = 2
 
 @dataclass(slots=True)
 class Batch:
-    """Messages (channel, payload) of one range of the log, in order, and how often sending them was tried."""
+    """Messages (channel, payload) of one range of the log, in order, and how often sending them was tried; `part`: a piece, not the last."""
 
     span: Range
     messages: list[tuple[bytes, bytes]]
+    part: bool = False
     tries: int = field(default=0, init=False)
     size: int = field(init=False)
 
@@ -129,11 +132,17 @@ class Publisher:
         publish = [(b"SPUBLISH", channel, payload) for channel, payload in batch.messages]
         publish.append((b"SPUBLISH", self._mark_channel, encode_mark(batch.span)))
         await connection.send([(b"MULTI",), *publish, (b"EXEC",)])
+        if fail_points.armed and batch.messages:
+            await fail_points.reach(Point.SENT)
         # OK, QUEUED for each, and the answers together: an error anywhere means that the batch counts as not sent.
         *_, answers = await connection.receive_many(len(publish) + 2, REPLY_TIMEOUT)
         refused = [answer for answer in answers or [] if isinstance(answer, Exception)]
         if refused:
             raise RedisUnavailableError(f"Redis refused a message: {refused[0]}")
+        if fail_points.armed and batch.messages:
+            await fail_points.reach(Point.MARKED)
+            if batch.part:
+                await fail_points.reach(Point.PART_SENT)
 
     def _give_up_on_failed(self) -> None:
         """After a lost connection: the batch that failed twice goes; marks alone are worth nothing later."""

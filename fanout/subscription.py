@@ -15,8 +15,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from core import fail_points
 from core.clock import Clock, happens
 from core.errors import RedisUnavailableError
+from core.fail_points import Point
 from core.supervise import Attempt, supervise
 from fanout.channels import SUBSCRIBE, UNSUBSCRIBE, Channels, Command
 from fanout.connection import RedisConfig, RedisConnection, open_connection
@@ -112,6 +114,8 @@ class Subscription:
         while True:
             if commands:
                 await connection.send(commands)
+                if fail_points.armed and any(word == SUBSCRIBE for word, _ in commands):
+                    await fail_points.reach(Point.ASKED)
             await self._change.wait()
             self._change.clear()
             commands = self._channels.due()

@@ -10,12 +10,13 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import ByteSize, Field, ValidationError
+from pydantic import AfterValidator, ByteSize, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core import fail_points
 from core.errors import ConfigurationError
 from core.user_ids import UserIdType
 
@@ -24,6 +25,11 @@ _NEEDED = {
     "database_url": "the Postgres of Rowcast: postgresql://user:password@host:5432/database",
     "redis_url": "the Redis (7 or newer) or Valkey of Rowcast: redis://:password@host:6379/0",
 }
+
+
+def _fail_points(spec: str) -> str:
+    fail_points.parse(spec)
+    return spec
 
 
 class Settings(BaseSettings):
@@ -81,6 +87,10 @@ class Settings(BaseSettings):
         ge=1,
         le=1000,
         description="Sessions with Postgres that a web process may hold for requests; it holds one more for re-reads.",
+    )
+    fail_points: Annotated[str, AfterValidator(_fail_points)] = Field(
+        "",
+        description="For tests of crashes only: where to kill, stop, pause or fail, as in bridge.claimed=kill@3,web.confirmed=pause:0.5.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     log_format: Literal["auto", "console", "json"] = Field(

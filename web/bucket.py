@@ -17,9 +17,11 @@ from typing import TypeAlias
 
 import structlog
 
+from core import fail_points
 from core.clock import Clock, happens
 from core.errors import DatabaseUnavailableError, StaleReadError
 from core.events import Event
+from core.fail_points import Point
 from db.history import NOTHING_ABOVE, History
 from fanout.messages import Mark, Message
 from web import sse
@@ -243,6 +245,8 @@ class Bucket:
         while True:
             page = await self._history.reread(live, after=after, upto=upto, at_least=self.known)
             upto = page.last_seq if upto is None else upto
+            if fail_points.armed:
+                await fail_points.reach(Point.REREAD)
             for event in page.events:
                 self._hand_out(event, live_only=True)
             if not page.more:

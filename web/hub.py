@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from core import fail_points
 from core.clock import Clock
+from core.fail_points import Point
 from db.history import History
 from fanout.buckets import Buckets
 from fanout.connection import RedisConfig
@@ -64,6 +66,8 @@ class Hub:
                 if self._draining:
                     mailbox.end("the server is stopping")
                 await self._subscription.confirmed(channel)
+                if fail_points.armed:
+                    await fail_points.reach(Point.CONFIRMED)
                 yield bucket, mailbox
             finally:
                 bucket.remove(mailbox)

@@ -14,8 +14,10 @@ from typing import TypeAlias
 
 import structlog
 
+from core import fail_points
 from core.clock import Clock
 from core.errors import DatabaseUnavailableError, StaleReadError
+from core.fail_points import Point
 from db.history import NOTHING_ABOVE, History, Page
 from web import sse
 from web.bucket import Bucket
@@ -98,6 +100,8 @@ class Stream:
             more = True
             while more and not mailbox.ending:
                 page = await self._page(bucket, upto)
+                if fail_points.armed:
+                    await fail_points.reach(Point.BACKLOG_READ)
                 first, upto = upto is None, page.last_seq if upto is None else upto
                 if first and (reset := await self._reset(page)):
                     yield reset
@@ -111,6 +115,8 @@ class Stream:
                 self._last = upto
                 self._unread = False
                 bucket.go_live(mailbox, epoch, upto)
+                if fail_points.armed and mailbox.live:
+                    await fail_points.reach(Point.LIVE)
 
     async def _follow(self, bucket: Bucket, mailbox: Mailbox) -> AsyncIterator[bytes]:
         """Write what comes, until the mailbox overflows or the stream is to end."""

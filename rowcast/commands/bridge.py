@@ -12,7 +12,7 @@ from rowcast.wiring.bridge import run_bridge
 
 
 @click.command("bridge")
-@takes_settings("database_url", "redis_url", "redis_prefix", "poll_interval", "health_bind")
+@takes_settings("database_url", "redis_url", "redis_prefix", "poll_interval", "health_bind", "fail_points")
 def command(settings: Settings) -> None:
     """Carry new rows from Postgres to Redis.
 

@@ -21,7 +21,7 @@ _log = structlog.get_logger("web")
 @click.command("web")
 @takes_settings(
     *("database_url", "redis_url", "redis_prefix", "bind", "workers", "auth", "insecure"),
-    *("heartbeat", "retry", "body_bytes", "stream_queue", "pool_size"),
+    *("heartbeat", "retry", "body_bytes", "stream_queue", "pool_size", "fail_points"),
 )
 def command(settings: Settings) -> None:
     """Serve streams, the API and the inbox page.

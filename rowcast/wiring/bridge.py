@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 from bridge.config import BridgeConfig
 from bridge.service import Bridge
+from core import fail_points
 from core.clock import SystemClock
 from core.supervise import bare_errors
 from fanout.connection import RedisConfig
@@ -24,6 +25,7 @@ async def run_bridge(settings: Settings) -> None:
 
 async def _run_bridge(settings: Settings) -> None:
     clock, redis, stopping = SystemClock(), RedisConfig(settings.redis_url), asyncio.Event()
+    fail_points.arm(settings.fail_points, clock)
     stop_on_signals(stopping.set)
     if await look_first(settings.database_url, redis, "bridge", clock, stopping) is None:
         return

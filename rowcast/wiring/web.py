@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import structlog
 
+from core import fail_points
 from core.clock import Clock, SystemClock
+from core.fail_points import Point
 from core.supervise import bare_errors
 from db.connect import DatabaseConfig, open_pool
 from db.history import History
@@ -41,6 +43,7 @@ async def run_web(settings: Settings, sockets: list[socket.socket]) -> None:
 
 async def _run_web(settings: Settings, sockets: list[socket.socket]) -> None:
     clock, redis, stopping = SystemClock(), RedisConfig(settings.redis_url), asyncio.Event()
+    fail_points.arm(settings.fail_points, clock)
     stop_on_signals(stopping.set)
     config = WebConfig(
         body_bytes=int(settings.body_bytes),
@@ -67,10 +70,13 @@ async def _run_web(settings: Settings, sockets: list[socket.socket]) -> None:
         app = create_app(config, pool, hub, events_blueprint(config, hub, history, clock))
 
         async def drain() -> None:
+            await fail_points.reach(Point.DRAIN_BEGUN)
             if left := await hub.drain(DRAIN_TIMEOUT):
                 _log.warning("web.streams_left", streams=left, why="they did not take their last bytes in time")
+            await fail_points.reach(Point.STREAMS_ENDED)
 
         await serve_until(app, sockets, stopping, drain)
+        await fail_points.reach(Point.SERVER_CLOSED)
         hearing.cancel()
     await end_leftovers()
     _log.info("web.stopped")
