@@ -1,4 +1,4 @@
-"""A Valkey for each test of fanout/, to be killed, frozen and restarted, and a link to it that can be cut."""
+"""A Valkey for each test of fanout/, to be killed, frozen and restarted, and a wire to it that can be cut."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 import redis.asyncio as redis
 
 from fanout.connection import RedisConfig, RedisConnection, open_connection
-from tests.fanout.link import Link, open_link
 from tests.fanout.own_valkey import OwnValkey
 from tests.servers import folder
+from tests.wire import Wire, wire
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ async def admin(own_valkey: OwnValkey) -> AsyncIterator[redis.Redis]:
 
 
 @pytest.fixture
-async def link(own_valkey: OwnValkey) -> AsyncIterator[Link]:
-    async with open_link(own_valkey.url) as made:
+async def link(own_valkey: OwnValkey) -> AsyncIterator[Wire]:
+    async with wire(own_valkey.url) as made:
         yield made
 
 

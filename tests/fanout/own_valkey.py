@@ -31,6 +31,12 @@ class OwnValkey:
         assert self._server is not None
         os.kill(self._server.pid, signal.SIGCONT)
 
+    def kill(self) -> None:
+        """Without a word; what it knew is gone."""
+        assert self._server is not None
+        os.kill(self._server.pid, signal.SIGKILL)
+        self.stop()
+
     def stop(self) -> None:
         if self._server is not None:
             self.thaw()

@@ -9,10 +9,10 @@ import redis.asyncio as redis
 
 from core.errors import ConfigurationError, RedisUnavailableError
 from fanout.connection import RedisConfig, RedisConnection, check_redis, open_connection
-from tests.fanout.link import Link
 from tests.fanout.listening import ask
 from tests.fanout.own_valkey import OwnValkey
 from tests.rig import free_port
+from tests.wire import Wire
 
 
 async def test_commands_and_replies_in_order(raw: RedisConnection) -> None:
@@ -27,22 +27,22 @@ async def test_an_error_reply_is_raised(raw: RedisConnection) -> None:
 
 
 async def test_a_lost_connection_is_an_error_for_ever_and_nothing_is_sent_again(
-    own_valkey: OwnValkey, link: Link, admin: redis.Redis
+    own_valkey: OwnValkey, link: Wire, admin: redis.Redis
 ) -> None:
     """redis-py's clients would reconnect inside the send and write twice."""
     async with open_connection(RedisConfig(link.url), name="test") as connection:
         await connection.send([(b"INCR", b"n")])
         assert await connection.receive(5) == 1
-        link.deaf = True
+        link.black_hole(up=False)
         await connection.send([(b"INCR", b"n")])
-        await link.heard(b":2")
-        link.cut()
+        await link.swallows(b":2")
+        link.reset()
         with pytest.raises(RedisUnavailableError):
             await connection.receive(5)
         for _ in range(2):
             with pytest.raises(RedisUnavailableError):
                 await connection.send([(b"INCR", b"n")])
-        assert link.connections == 1
+        assert link.opened == 1
     assert await ask(admin, "GET", "n") == b"2"
 
 

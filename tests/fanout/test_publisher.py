@@ -17,10 +17,10 @@ from fanout.connection import RedisConfig, RedisConnection
 from fanout.messages import decode_mark, decode_message, encode_message
 from fanout.publisher import Batch, Publisher
 from tests.clocks import HandClock, QuickClock
-from tests.fanout.link import Link
 from tests.fanout.listening import ask, heard, subscribe
 from tests.fanout.own_valkey import OwnValkey
 from tests.waiting import running, turns, until
+from tests.wire import Wire
 
 NAMES = Buckets(1, "p")
 MARKS, USER, OTHER = NAMES.marks(0), NAMES.user("1"), NAMES.user("2")
@@ -155,7 +155,7 @@ async def _is_busy(admin: redis.Redis) -> bool:
 
 
 async def test_a_batch_whose_answer_was_lost_is_sent_again_whole(
-    own_valkey: OwnValkey, link: Link, raw: RedisConnection
+    own_valkey: OwnValkey, link: Wire, raw: RedisConnection
 ) -> None:
     """Rule 3.1: the whole batch again, from its first message; a stream drops what it has."""
     await subscribe(raw, MARKS, USER)
@@ -164,12 +164,12 @@ async def test_a_batch_whose_answer_was_lost_is_sent_again_whole(
         await publisher.offer(batch(0, 1, (1, USER)))
         await hears(raw, 1, (0, 1))
         await publisher.drain()
-        link.deaf = True
+        link.black_hole(up=False)
         await publisher.offer(batch(1, 3, (2, USER), (3, USER)))
         await hears(raw, 2, 3, (1, 3))
-        await link.heard(b"*3\r\n:")
-        link.deaf = False
-        link.cut()
+        await link.swallows(b"*3\r\n:")
+        link.heal()
+        link.reset()
         await publisher.offer(batch(3, 4, (4, USER)))
         await until(lambda: clock.sleeping > 0)
         clock.advance(10)
@@ -177,7 +177,7 @@ async def test_a_batch_whose_answer_was_lost_is_sent_again_whole(
 
 
 async def test_no_answer_is_an_error(
-    own_valkey: OwnValkey, link: Link, raw: RedisConnection, monkeypatch: pytest.MonkeyPatch
+    own_valkey: OwnValkey, link: Wire, raw: RedisConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A half-open connection: noticed by our own clock, not by TCP's."""
     monkeypatch.setattr(module, "REPLY_TIMEOUT", 0.1)
@@ -185,39 +185,39 @@ async def test_no_answer_is_an_error(
     clock = HandClock()
     async with publishing(link.url, clock) as publisher:
         await until(lambda: publisher.connected)
-        link.deaf = True
+        link.black_hole(up=False)
         await publisher.offer(batch(0, 1, (1, USER)))
         await until(lambda: clock.sleeping > 0)
         assert not publisher.connected
-        link.deaf = False
+        link.heal()
         clock.advance(10)
         await hears(raw, 1, (0, 1), 1, (0, 1))
 
 
 async def test_what_was_queued_while_redis_could_not_be_reached_is_dropped_and_leaves_a_hole(
-    own_valkey: OwnValkey, link: Link, raw: RedisConnection
+    own_valkey: OwnValkey, link: Wire, raw: RedisConnection
 ) -> None:
     await subscribe(raw, MARKS, USER)
     clock = HandClock()
-    link.refusing = True
+    link.refuse()
     async with publishing(link.url, clock) as publisher:
         await until(lambda: clock.sleeping > 0)
         for seq in range(1, 6):
             assert await publisher.offer(batch(seq - 1, seq, (seq, USER)))
         clock.advance(10)
         await until(lambda: clock.sleeping > 0)
-        link.refusing = False
+        link.heal()
         clock.advance(10)
         await until(lambda: publisher.connected)
         assert await publisher.offer(batch(5, 6, (6, USER)))
         await hears(raw, 6, (5, 6))
 
 
-async def test_a_full_queue_drops_at_once_while_redis_is_away(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_queue_drops_at_once_while_redis_is_away(link: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule 3.1: what overflows the queue is dropped; the bridge goes on stamping (rule 2.5)."""
     monkeypatch.setattr(module, "QUEUE_BYTES", 10_000)
     monkeypatch.setattr(module, "ROOM_TIMEOUT", 1000.0)
-    link.refusing = True
+    link.refuse()
     async with publishing(link.url, HandClock()) as publisher:
         big = batch(0, 100, *((seq, USER) for seq in range(1, 41)))
         assert 5_000 < big.size < 10_000
@@ -278,15 +278,15 @@ async def test_the_heartbeat_covers_nothing(own_valkey: OwnValkey, raw: RedisCon
 
 
 async def test_a_heartbeat_of_before_an_interruption_is_not_sent_after_it(
-    own_valkey: OwnValkey, link: Link, raw: RedisConnection
+    own_valkey: OwnValkey, link: Wire, raw: RedisConnection
 ) -> None:
     await subscribe(raw, MARKS, USER)
     clock = HandClock()
-    link.refusing = True
+    link.refuse()
     async with publishing(link.url, clock) as publisher:
         publisher.heartbeat(7)
         await until(lambda: clock.sleeping > 0)
-        link.refusing = False
+        link.heal()
         clock.advance(10)
         await until(lambda: publisher.connected)
         await publisher.offer(batch(7, 8, (8, USER)))

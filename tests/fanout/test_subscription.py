@@ -14,10 +14,10 @@ from fanout.channels import Channels, Command
 from fanout.connection import RedisConfig
 from fanout.subscription import Subscription
 from tests.clocks import HandClock, QuickClock
-from tests.fanout.link import Link
 from tests.fanout.listening import Recorder, ask
 from tests.fanout.own_valkey import OwnValkey
 from tests.waiting import running, turns, until
+from tests.wire import Wire
 
 MARKS, USER, OTHER = b"x:{b.0}:mark", b"x:{b.0}:user:1", b"x:{b.0}:user:2"
 
@@ -115,7 +115,7 @@ async def test_streams_that_come_and_go_in_a_hurry_cause_no_interruption(
 
 @pytest.mark.parametrize("how", ["CLIENT KILL", "restart", "reconnect()", "the link is cut"])
 async def test_an_interruption_is_told_and_everything_is_subscribed_again(
-    how: str, own_valkey: OwnValkey, link: Link, told: Recorder
+    how: str, own_valkey: OwnValkey, link: Wire, told: Recorder
 ) -> None:
     """Rule 4.4: throw the connection away, make a new one, subscribe every channel; facts 0.7: redis-py hides it."""
     async with subscribing(link.url, told) as subscription, redis.Redis.from_url(own_valkey.url) as admin:
@@ -123,7 +123,7 @@ async def test_an_interruption_is_told_and_everything_is_subscribed_again(
             "CLIENT KILL": lambda: ask(admin, "CLIENT", "KILL", "TYPE", "pubsub"),
             "restart": own_valkey.stop,
             "reconnect()": subscription.reconnect,
-            "the link is cut": link.cut,
+            "the link is cut": link.reset,
         }
         with subscription.counted(USER), subscription.counted(OTHER):
             await told.tells("joined")
@@ -153,7 +153,7 @@ async def test_an_interruption_is_told_and_everything_is_subscribed_again(
     ],
     ids=["confirmation", "unsubscribe", "unsubscribe of another", "error", "gibberish"],
 )
-async def test_what_no_command_of_ours_asked_for_is_an_interruption(link: Link, told: Recorder, words: bytes) -> None:
+async def test_what_no_command_of_ours_asked_for_is_an_interruption(link: Wire, told: Recorder, words: bytes) -> None:
     """Rule 4.4."""
     async with subscribing(link.url, told) as subscription:
         with subscription.counted(USER):
@@ -161,14 +161,14 @@ async def test_what_no_command_of_ours_asked_for_is_an_interruption(link: Link, 
             await subscription.confirmed(USER)
             link.inject(words)
             await told.tells("joined", "interrupted", "joined")
-            assert link.connections == 2
+            assert link.opened == 2
 
 
 async def test_without_a_connection_nobody_waits_and_the_next_one_is_complete(
-    own_valkey: OwnValkey, link: Link, told: Recorder
+    own_valkey: OwnValkey, link: Wire, told: Recorder
 ) -> None:
     """Rule 4.4: what is wanted while there is no connection is subscribed by the next, before it counts as joined."""
-    link.refusing = True
+    link.refuse()
     clock = HandClock()
     async with subscribing(link.url, told, clock) as subscription:
         await until(lambda: clock.sleeping > 0)
@@ -176,43 +176,43 @@ async def test_without_a_connection_nobody_waits_and_the_next_one_is_complete(
             async with asyncio.timeout(5):
                 await subscription.confirmed(USER)
             assert told.told == []
-            link.refusing = False
+            link.heal()
             clock.advance(10)
             await told.tells("joined")
             async with redis.Redis.from_url(own_valkey.url) as admin:
                 assert await subscribers(admin, USER) == [1]
 
 
-async def test_who_waits_for_a_confirmation_is_released_when_the_connection_goes(link: Link, told: Recorder) -> None:
+async def test_who_waits_for_a_confirmation_is_released_when_the_connection_goes(link: Wire, told: Recorder) -> None:
     """Its stream lives on re-reads until the next connection is joined."""
     async with subscribing(link.url, told, HandClock()) as subscription:
         await told.tells("joined")
-        link.deaf = True
+        link.black_hole(up=False)
         with subscription.counted(USER):
             async with running(subscription.confirmed(USER)) as [waiting]:
-                await link.heard(USER)
+                await link.swallows(USER)
                 assert not waiting.done()
-                link.cut()
+                link.reset()
                 async with asyncio.timeout(5):
                     await waiting
     assert told.told == ["joined", "interrupted"]
 
 
 async def test_a_server_that_takes_the_connection_and_hangs_is_tried_again(
-    link: Link, told: Recorder, monkeypatch: pytest.MonkeyPatch
+    link: Wire, told: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So does a half-open link, which redis-py never notices (facts 0.9)."""
     clock = HandClock()
     async with subscribing(link.url, told, clock) as subscription:
         await told.tells("joined")
-        link.deaf = True
+        link.black_hole(up=False)
         monkeypatch.setattr("fanout.connection.CONNECT_TIMEOUT", 0.2)
         subscription.reconnect()
         await told.tells("joined", "interrupted")
         await until(lambda: clock.sleeping > 0)
         clock.advance(10)
         await until(lambda: clock.sleeping > 0)
-        link.deaf = False
+        link.heal()
         clock.advance(10)
         await told.tells("joined", "interrupted", "joined")
 
