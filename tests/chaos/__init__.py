@@ -1,0 +1,12 @@
+"""The promise put to the test by breaking everything: `make chaos`. A schedule of faults is drawn from a seed; writers and clients work on meanwhile;
+at the end what came is compared with what was committed.
+
+To be broken   `postgres` (also with a standby), `valkey` (also with a replica), `ensemble` (bridges and web processes, all by way of wires),
+               `faults` (what can be done to them, by name)
+At work        `parts` (processes of the rig) → `writers`: `writer`, `transactions`, `texts`; `clients`; `ending` (how a part hears of its end)
+Written down   `records` (one JSON object a line) by all of them, `probes` (/readyz, /healthz), `holdings` (memory, descriptors, subscriptions),
+               `oracle` (a logical slot and the table: what Postgres itself says)
+Judged         `evidence` (all records of a run) → `checks` (loss, doubles, order, isolation, phantoms), `healing` (liveness, readiness),
+               `bounds` (writers, resources) → `verdict`
+Played         `schedule` (drawn from a seed) → `run` → `verdict`; `shrink` (the shortest schedule that still fails)
+"""

@@ -1,0 +1,45 @@
+"""What the processes and servers of an ensemble hold on to: memory, descriptors, sessions, subscriptions, the queue of notifications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psutil
+import psycopg
+from redis.asyncio import Redis
+
+_OWN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'rowcast%'"
+_QUEUE = "SELECT ceil(100 * pg_notification_queue_usage())"
+
+
+async def holdings(pids: Mapping[str, int], database_url: str, redis_url: str) -> dict[str, float]:
+    """Figures by name; `pids` are Rowcast's processes by theirs. Memory in bytes, the queue's use in percent."""
+    return _of_processes(pids) | await _of_postgres(database_url) | await _of_redis(redis_url)
+
+
+def _of_processes(pids: Mapping[str, int]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, pid in pids.items():
+        process = psutil.Process(pid)
+        found[f"{name} memory"] = process.memory_info().rss
+        found[f"{name} descriptors"] = process.num_fds()
+        found[f"{name} threads"] = process.num_threads()
+    return found
+
+
+async def _of_postgres(url: str) -> dict[str, float]:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as session:
+        sessions = await (await session.execute(_OWN)).fetchone()
+        queue = await (await session.execute(_QUEUE)).fetchone()
+    assert sessions is not None
+    assert queue is not None
+    return {"postgres sessions": float(sessions[0]), "notify queue": float(queue[0])}
+
+
+async def _of_redis(url: str) -> dict[str, float]:
+    async with Redis.from_url(url) as redis:
+        clients = await redis.client_list()
+    return {
+        "redis subscriptions": float(sum(int(client.get("ssub", 0)) for client in clients)),
+        "redis clients": float(len(clients)),
+    }

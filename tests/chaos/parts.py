@@ -1,0 +1,67 @@
+"""The parts of the rig that are processes of their own, so that a busy rig slows down neither writers nor clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.chaos.clients import ClientsConfig
+from tests.chaos.writer import WriterConfig
+from tests.parts import ROOT
+
+ENDS_WITHIN = 60.0
+
+
+class Part:
+    """A running `python -m tests.chaos.…`; what it complains of is in `log`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    async def end(self) -> None:
+        """Tell it to end and wait; raises AssertionError with its log if that was no good end."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        async with asyncio.timeout(ENDS_WITHIN):
+            status = await self._process.wait()
+        assert status == 0, f"a part of the rig broke:\n{self._log.read_text()[-4000:]}"
+
+    def say(self, word: str) -> None:
+        """See the part's own words."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n".encode())
+
+    @property
+    def running(self) -> bool:
+        return self._process.returncode is None
+
+    def kill(self) -> None:
+        if self.running:
+            self._process.kill()
+
+
+@asynccontextmanager
+async def part(config: WriterConfig | ClientsConfig) -> AsyncIterator[Part]:
+    """Writers or clients, killed at the end of the block if they still run."""
+    module = "writers" if isinstance(config, WriterConfig) else "clients"
+    log = Path(config.book).with_suffix(".log")
+    with log.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", f"tests.chaos.{module}", json.dumps(asdict(config))),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=errors,
+            stderr=errors,
+        )
+    made = Part(process, log)
+    try:
+        yield made
+    finally:
+        made.kill()
+        await process.wait()
