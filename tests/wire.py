@@ -41,6 +41,12 @@ class Wire:
         """How many are open now."""
         return len(self._present)
 
+    @property
+    def far_ports(self) -> set[int]:
+        """The client's ports of the present connections, as the server sees them."""
+        ends = [connection.far.get_extra_info("sockname") for connection in self._present if connection.far]
+        return {end[1] for end in ends if end}
+
     def retarget(self, target: str) -> None:
         """Lead later connections to another server."""
         self.target = _place(target)
