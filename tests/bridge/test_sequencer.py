@@ -109,6 +109,27 @@ async def test_ranges_join_up_from_the_terms_start_on(database: str, claiming: C
     assert [span.start for span in outlet.spans] == ends[:-1]
 
 
+async def test_a_range_is_handed_over_only_once_its_commit_is_there(
+    database: str, claiming: Connection, sql: Connection
+) -> None:
+    """Rule 1.1: what is published before the commit and then lost would come again under another seq."""
+    committed: list[Range] = []
+
+    class Looking(Outlet):
+        async def stamped(self, source: Source, span: Range) -> None:
+            await super().stamped(source, span)
+            [(last_seq,)] = await (await sql.execute("SELECT last_seq FROM rowcast.state")).fetchall()
+            if last_seq >= span.end:
+                committed.append(span)
+
+    outlet = Looking()
+    async with sequencing(database, claiming, outlet, batch=2) as sequencer:
+        await insert(sql, 1, 2, 3, 4, 5)
+        await stamped(sql, 5)
+        await asleep(sequencer)
+    assert committed == outlet.spans
+
+
 @pytest.mark.usefixtures("no_poll")
 async def test_a_transaction_that_saw_busy_and_commits_late_is_found(
     database: str, claiming: Connection, sql: Connection
@@ -188,6 +209,39 @@ async def test_no_moment_of_falling_asleep_loses_a_row(
 
 
 @pytest.mark.usefixtures("no_poll")
+async def test_a_writer_held_up_before_its_row_is_there_rings(
+    database: str, claiming: Connection, sql: Connection
+) -> None:
+    """Rule 6.2: it looks at the mark after its row, and with it its xid, is there; else nothing tells the bridge to wait for it."""
+    await sql.execute(
+        """
+        CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_lock_shared(7); PERFORM pg_advisory_unlock_shared(7); RETURN NEW; END $$;
+        CREATE TRIGGER the_last_before_the_row BEFORE INSERT ON notifications FOR EACH ROW EXECUTE FUNCTION gate();
+        """
+    )
+    await sql.execute("SELECT pg_advisory_lock(7)")
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as writer:
+        # An id of its own choice: one that is drawn from the sequence gives it an xid now and then.
+        row = writer.execute("INSERT INTO notifications (id, user_id, message) VALUES (1000, 1, 'held up')")
+        async with running(row) as [inserting]:
+            await until(lambda: _waits_at_the_gate(sql))
+            async with sequencing(database, claiming, Outlet()) as sequencer:
+                await asleep(sequencer)
+                await sql.execute("SELECT pg_advisory_unlock(7)")
+                await inserting
+                await stamped(sql, 1)
+
+
+async def _waits_at_the_gate(sql: Connection) -> bool:
+    waiting = await sql.execute(
+        "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    return bool(await waiting.fetchall())
+
+
+@pytest.mark.usefixtures("no_poll")
 async def test_rows_behind_a_lock_come_when_it_is_gone_though_nobody_rings(
     database: str, claiming: Connection, sql: Connection
 ) -> None:
@@ -249,6 +303,35 @@ async def test_the_claim_session_answers_every_second(database: str, claiming: C
         await until(lambda: len(outlet.alive_at) >= 3, timeout=6)
         assert outlet.term is not None
         assert set(outlet.alive_at) == {outlet.term.end}
+
+
+async def test_a_claim_session_that_does_not_answer_gives_no_sign_of_life(
+    database: str, claiming: Connection, sql: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 3.3: a leader that lost Postgres but not Redis must not hide it."""
+    monkeypatch.setattr(module, "FIRST_HEARTBEAT", 0.01)
+    outlet = Outlet()
+    async with sequencing(database, claiming, outlet) as sequencer:
+        await asleep(sequencer)
+        await until(lambda: len(outlet.alive_at) > 1)
+        await sql.execute("BEGIN")
+        await sql.execute("LOCK TABLE rowcast.state IN ACCESS EXCLUSIVE MODE")
+        await until(lambda: _claim_hangs(sql, 0.0))
+        alive = len(outlet.alive_at)
+        await until(lambda: _claim_hangs(sql, 0.2))
+        assert len(outlet.alive_at) == alive
+        await sql.execute("ROLLBACK")
+        await until(lambda: len(outlet.alive_at) > alive)
+
+
+async def _claim_hangs(sql: Connection, seconds: float) -> bool:
+    """Has the claim session waited for a lock for so long?"""
+    hanging = await sql.execute(
+        "SELECT FROM pg_stat_activity WHERE application_name = 'rowcast-claim' AND datname = current_database() "
+        "AND wait_event_type = 'Lock' AND clock_timestamp() - query_start >= %s * interval '1 s'",
+        (seconds,),
+    )
+    return bool(await hanging.fetchall())
 
 
 @pytest.mark.usefixtures("no_poll")

@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from psycopg import AsyncConnection
+from psycopg import AsyncClientCursor, AsyncConnection
 
 from core.events import Range
 from core.user_ids import UserIdType
 from db.connect import Connection, session
 from db.outbox import NOTHING_HELD, SOURCES, Claim, HeldBack, claim, start_term
+from db.queries import query
 from tests.db.databases import Databases
 from tests.db.rows import EVERYONE, in_order, insert, lock
+from tests.waiting import until
 
 [NOTIFICATIONS] = SOURCES
 
@@ -252,6 +254,27 @@ async def test_a_row_changed_since_the_snapshot_counts_as_locked(
     assert got.held_back == HeldBack("{1}", changed)
     await take(bridge)
     assert await in_order(other) == ([someone, changed, later] if change.startswith("UPDATE") else [someone, later])
+
+
+async def test_a_claim_commits_though_its_client_is_frozen_and_reads_no_answer(
+    database: str, other: Connection
+) -> None:
+    """It returns positions and no bodies: 32 MB of them would fill the connection and keep the claim, its locks and the lead."""
+    await other.execute(
+        "INSERT INTO public.notifications (user_id, message) SELECT 1, repeat('x', 1 << 20) FROM generate_series(1, 32)"
+    )
+    async with await AsyncConnection.connect(database, autocommit=True) as frozen:
+        statement = AsyncClientCursor(frozen).mogrify(
+            query(NOTIFICATIONS.claim), {"batch": 1000, "held": "{}", "lowest": None}
+        )
+        frozen.pgconn.send_query(statement.encode())
+        frozen.pgconn.flush()
+
+        async def committed() -> bool:
+            return len(await in_order(other)) == 32
+
+        await until(committed)
+        frozen.pgconn.finish()
 
 
 async def test_no_wait_for_an_open_insert_into_a_table_that_references_ours(

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from core.errors import DatabaseUnavailableError
 from core.events import Range
+from db import history as history_module
 from db.history import History, Page
 from fanout.messages import Message
 from tests.clocks import HandClock, QuickClock
@@ -221,6 +223,39 @@ async def test_a_reread_gives_all_pages(quick: Scene) -> None:
     assert waiting(stream) == [m.event.seq for m in rows if m.event.user_id in ("1", None)]
     assert waiting(other) == [m.event.seq for m in rows if m.event.user_id in ("2", None)]
     assert quick.bucket.position == quick.log.end
+
+
+class BreakingHistory(History):
+    """Reads, until the pages it may still read are used up; then fails once, as a lost session does."""
+
+    pages = 1000
+
+    async def reread(self, user_ids: list[str], *, after: int, upto: int | None, at_least: int = 0) -> Page:
+        self.pages -= 1
+        if self.pages == -1:
+            raise DatabaseUnavailableError
+        return await super().reread(user_ids, after=after, upto=upto, at_least=at_least)
+
+
+async def test_a_reread_that_fails_between_two_pages_goes_on_where_it_stopped(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 4.2: a page's rows first, the position then."""
+    monkeypatch.setitem(history_module._LIMITS, "page", 2)
+    with databases.migrated() as url:
+        async with open_log(url) as (log, history):
+            breaking = BreakingHistory(history._pool)
+            made = Scene(log, Bucket(0, breaking, QuickClock()), QuickClock())
+            async with running(made.bucket.run()):
+                await made.joined()
+                stream = made.stream(1)
+                rows = await log.add(*[1] * 7)
+                breaking.pages = 2
+                made.bucket.missed()
+                await made.at_rest()
+                assert breaking.pages < -1, "it did fail on the way"
+                assert waiting(stream) == seqs(rows)
+                assert made.bucket.position == log.end
 
 
 async def test_an_inbox_that_is_full_is_dropped_whole_and_reread(quick: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

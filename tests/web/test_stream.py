@@ -12,11 +12,14 @@ import pytest
 
 from core.events import Range
 from db import history
+from fanout.connection import RedisConfig
+from fanout.publisher import Publisher
 from rowcast.embedded import Server
 from tests.db.databases import Databases
-from tests.waiting import until
+from tests.waiting import running, until
 from tests.web.air import Air, Reader, open_air, together
 from tests.web.log import nobody_reads, reads_wait
+from tests.wire import wire
 from web import bucket as bucket_module
 from web import mailbox as mailbox_module
 from web import stream as module
@@ -107,6 +110,34 @@ async def test_what_is_published_while_the_backlog_is_read_comes_after_it(air: A
         await air.send(1)
         await reader.gets(1, 2, 3)
         assert await reader.live() <= 3
+
+
+async def test_nothing_is_read_before_the_channel_is_confirmed(databases: Databases, valkey: Server) -> None:
+    """Rule 5.1: what is stamped and published between the two would be in neither, and its mark joins up."""
+    with databases.migrated() as url:
+        async with wire(valkey.url) as held, open_air(url, held.url) as air:
+            air.publisher = Publisher(RedisConfig(valkey.url), air.names, 0, air.clock)
+            async with running(air.publisher.run()):
+                held.hold(down=False)
+                async with air.reading(1, Since.ALL) as reader:
+                    await until(lambda: air.hub.streams == 1)
+                    with pytest.raises(TimeoutError):
+                        await until(lambda: bool(reader.of_type("hello")), timeout=0.2)
+                    await air.send(1)
+                    await heard(air, 1)
+                    held.heal()
+                    await reader.gets(1)
+
+
+async def test_what_waits_for_a_slow_reader_still_comes_though_the_bucket_is_further(air: Air) -> None:
+    """Rule 4.2: the stream compares with its own last only. [M: with the bucket's position, 500 of 500.]"""
+    async with air.by_hand(1, Since.NOW) as reader:
+        await reader.until_hello()
+        await air.send(1, 2)
+        await heard(air, 2)
+        async with asyncio.timeout(5):
+            await reader.read()
+        assert reader.seqs == [1]
 
 
 @pytest.mark.parametrize("limits", [{"PAGE_ROWS": 3}, {"PAGE_BYTES": 500}, {}])
