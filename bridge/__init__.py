@@ -8,6 +8,7 @@ In: the doorbell (NOTIFY) and the table. Out: batches and marks for every bucket
 `sequencer`  claim, hand over, fall asleep without missing a row
 `nap`        the decision when it is safe to sleep: pure
 `relay`      read a stamped range on a third session, cut it into batches, offer them to the publishers
+`pruner`     beside a leader, on a session of its own: lets go of the old end of the log, if it is told to
 `service`    follow, lead, follow again: one TaskGroup over all of it
 `health`     /healthz and /readyz, if asked for; `config` is all the bridge is told
 

@@ -19,6 +19,7 @@ import structlog
 from bridge.bell import Bell
 from bridge.config import BridgeConfig
 from bridge.listener import Listener
+from bridge.pruner import Pruner
 from bridge.relay import Relay
 from bridge.sequencer import Sequencer
 from core import fail_points
@@ -83,6 +84,7 @@ class Leader:
         self._publishers = publishers
         self._relay = Relay(config.database_url, buckets, publishers, clock)
         self._listener = Listener(config.database_url, self._bell, clock)
+        self._pruner = Pruner(config.database_url, config.retention, clock) if config.retention else None
         self._sequencer = Sequencer(session, self._bell, self._relay, config, clock, proved=proved)
 
     def stop(self) -> None:
@@ -97,6 +99,7 @@ class Leader:
                 tasks.create_task(self._listener.run(), name="listener"),
                 tasks.create_task(self._relay.run(), name="relay"),
                 *(tasks.create_task(publisher.run(), name="publisher") for publisher in self._publishers),
+                *([tasks.create_task(self._pruner.run(), name="pruner")] if self._pruner else []),
             ]
             await self._sequencer.run()
             await fail_points.reach(Point.STAMPING_ENDED)

@@ -7,6 +7,7 @@ In: rows that any SQL client inserted. Out: stamped Events, in order.
 `locks`       the names of our advisory locks; `leadership` is the leader's
 `outbox`      claim: stamp `seq` on the rows that have none, and read a range of bodies
 `history`     replay: what a stream missed, page by page, each page with last_seq of its own snapshot
+`pruning`     the old end of the log: position moved first, then rows deleted, in small batches
 `inbox`       list, read, insert, mark viewed, delete: the HTTP resources
 
 `migrate`     the numbered files of `migrations` under a lock of our own; `ledger` knows which are applied

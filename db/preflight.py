@@ -19,7 +19,7 @@ from db.poolers import require_own_session
 from db.queries import query
 from db.survey import Survey
 
-Part = Literal["bridge", "web"]
+Part = Literal["bridge", "web", "pruner"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class DatabaseFacts:
     migration: int
 
 
-async def inspect(connection: Connection, *, part: Part | None = None) -> DatabaseFacts:
-    """The facts of this database, with the rights of `part` checked too if it is named.
+async def inspect(connection: Connection, *, part: Part | None = None, prunes: bool = False) -> DatabaseFacts:
+    """The facts of this database, with the rights of `part` checked too if it is named, and those to prune if it does that as well.
 
     Raises DatabaseUnfitError (somebody must change something first) or DatabaseUnavailableError (try again).
     """
@@ -46,10 +46,9 @@ async def inspect(connection: Connection, *, part: Part | None = None) -> Databa
         migration = await _migration(connection, survey)
         user_id_type = judge.require_shape(survey)
         judge.require_no_flaws(await _rows(connection, "flaws"))
-        if part:
-            judge.require_rights(
-                survey, part, [right for (right,) in await _rows(connection, "rights", {"part": part})]
-            )
+        for each in ([part] if part else []) + (["pruner"] if prunes else []):
+            lacking = await _rows(connection, "rights", {"part": each})
+            judge.require_rights(survey, each, [right for (right,) in lacking])
         [(buckets,)] = await _rows(connection, "state")
     return DatabaseFacts(user_id_type, buckets, connection.info.server_version, migration)
 

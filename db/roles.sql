@@ -5,7 +5,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['rowcast_writer', 'rowcast_bridge', 'rowcast_web'] LOOP
+    FOREACH name IN ARRAY ARRAY['rowcast_writer', 'rowcast_bridge', 'rowcast_web', 'rowcast_pruner'] LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', name);
@@ -38,3 +38,12 @@ GRANT USAGE ON SEQUENCE public.notifications_id_seq TO rowcast_web;
 GRANT SELECT, INSERT, DELETE ON rowcast.viewed TO rowcast_web;
 GRANT SELECT ON rowcast.state TO rowcast_web;
 GRANT SELECT ON rowcast._yoyo_migration TO rowcast_web;
+
+-- Who lets go of old rows: `rowcast prune`, and a bridge with ROWCAST_RETENTION. UPDATE (is_viewed), because a row to be deleted is locked
+-- first, so as to wait for nobody, and Postgres wants a right to update for that.
+GRANT USAGE ON SCHEMA public, rowcast TO rowcast_pruner;
+GRANT SELECT, DELETE, UPDATE (is_viewed) ON public.notifications TO rowcast_pruner;
+GRANT SELECT, UPDATE (pruned_seq) ON rowcast.state TO rowcast_pruner;
+GRANT EXECUTE ON FUNCTION rowcast.forget(bigint) TO rowcast_pruner;
+GRANT SELECT, DELETE ON rowcast.viewed TO rowcast_pruner;
+GRANT SELECT ON rowcast._yoyo_migration TO rowcast_pruner;

@@ -4,6 +4,16 @@
 
 CREATE SCHEMA rowcast;
 
+CREATE FUNCTION rowcast.forget(upto bigint) RETURNS bigint
+    LANGUAGE plpgsql STRICT
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE rowcast.state SET pruned_seq = least(upto, last_seq) WHERE pruned_seq < least(upto, last_seq);
+    RETURN (SELECT pruned_seq FROM rowcast.state);
+END
+$$;
+
 CREATE FUNCTION rowcast.keep_seq() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -24,6 +34,16 @@ BEGIN
     IF mode = 'always' OR (mode IS DISTINCT FROM 'off' AND (SELECT d.last_value FROM rowcast.doorbell AS d) = 1) THEN
         NOTIFY rowcast;
     END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION rowcast.truncated() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE rowcast.state SET pruned_seq = last_seq;
     RETURN NULL;
 END
 $$;
@@ -118,4 +138,12 @@ CREATE TRIGGER rowcast_ring AFTER INSERT ON public.notifications FOR EACH ROW EX
 
 ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_ring;
 
+CREATE TRIGGER rowcast_truncated AFTER TRUNCATE ON public.notifications FOR EACH STATEMENT EXECUTE FUNCTION rowcast.truncated();
+
+ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_truncated;
+
+REVOKE ALL ON FUNCTION rowcast.forget(upto bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.ring() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.truncated() FROM PUBLIC;

@@ -13,7 +13,7 @@ from core.user_ids import UserIdType
 
 OLDEST_SERVER = 14
 LEDGER = "_yoyo_migration"
-ROLES = ("rowcast_bridge", "rowcast_web", "rowcast_writer")
+ROLES = ("rowcast_bridge", "rowcast_pruner", "rowcast_web", "rowcast_writer")
 
 # What notifications has, beside user_id; a user's own columns may stand beside these.
 COLUMNS = {
@@ -214,7 +214,7 @@ def require_no_flaws(flaws: Sequence[tuple[str, str, str]]) -> None:
 
 
 def require_rights(survey: Survey, part: str, missing: Sequence[str]) -> None:
-    """`missing`: rows of queries/rights.sql for that part (bridge or web)."""
+    """`missing`: rows of queries/rights.sql for that part (bridge, web or pruner)."""
     if missing:
         raise DatabaseUnfitError(
             f"Role {survey.role} lacks {_listed(missing)}: run `rowcast migrate --roles`, "

@@ -23,6 +23,7 @@ COMMANDS = {
     "migrate": "Make or update Rowcast's tables in a database.",
     "bridge": "Carry new rows from Postgres to Redis.",
     "web": "Serve streams, the API and the inbox page.",
+    "prune": "Delete old rows, and say so to clients that still want them.",
 }
 FAILED, WRONG_USAGE = 1, 2
 

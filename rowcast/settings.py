@@ -17,6 +17,7 @@ from pydantic import AfterValidator, ByteSize, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core import fail_points
+from core.durations import parse_duration
 from core.errors import ConfigurationError
 from core.user_ids import UserIdType
 
@@ -30,6 +31,12 @@ _NEEDED = {
 def _fail_points(spec: str) -> str:
     fail_points.parse(spec)
     return spec
+
+
+def _duration(text: str) -> str:
+    if text:
+        parse_duration(text)
+    return text
 
 
 class Settings(BaseSettings):
@@ -88,6 +95,11 @@ class Settings(BaseSettings):
         le=1000,
         description="Sessions with Postgres that a web process may hold for requests; it holds one more for re-reads.",
     )
+    retention: Annotated[str, AfterValidator(_duration)] = Field(
+        "",
+        description="How long rows are kept, as in 30d or 12h; the leading bridge deletes older ones. For ever if unset.",
+    )
+    keep_unread: bool = Field(False, description="Keep rows that their user has not viewed, however old they are.")
     fail_points: Annotated[str, AfterValidator(_fail_points)] = Field(
         "",
         description="For tests of crashes only: where to kill, stop, pause or fail, as in bridge.claimed=kill@3,web.confirmed=pause:0.5.",
@@ -192,7 +204,8 @@ def _advice(name: str, known: list[str]) -> str:
 def _sentence(problem: Any) -> str:
     """The setting, what is allowed, and what came."""
     name = str(problem["loc"][0])
-    return f"{spelled(name)}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, and not {str(problem['input'])[:80]!r}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{spelled(name)}: {message[:1].lower()}{message[1:]}, and not {str(problem['input'])[:80]!r}"
 
 
 def _text(value: object) -> str:

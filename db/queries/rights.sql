@@ -1,4 +1,4 @@
--- The rights that bridge or web lacks; no row if it has all. What they are for: queries/*.sql, and roles.sql, which grants them.
+-- The rights that bridge, web or pruner lacks; no row if it has all. What they are for: queries/*.sql, and roles.sql, which grants them.
 SELECT wanted.right_on
 FROM (VALUES
     ('bridge', 'SELECT on public.notifications', has_table_privilege('public.notifications', 'SELECT')),
@@ -16,6 +16,14 @@ FROM (VALUES
     ('web', 'SELECT on rowcast.state', has_table_privilege('rowcast.state', 'SELECT')),
     ('web', 'SELECT on rowcast.viewed', has_table_privilege('rowcast.viewed', 'SELECT')),
     ('web', 'INSERT on rowcast.viewed', has_table_privilege('rowcast.viewed', 'INSERT')),
-    ('web', 'DELETE on rowcast.viewed', has_table_privilege('rowcast.viewed', 'DELETE'))
+    ('web', 'DELETE on rowcast.viewed', has_table_privilege('rowcast.viewed', 'DELETE')),
+    ('pruner', 'SELECT on public.notifications', has_table_privilege('public.notifications', 'SELECT')),
+    ('pruner', 'DELETE on public.notifications', has_table_privilege('public.notifications', 'DELETE')),
+    ('pruner', 'UPDATE (is_viewed) on public.notifications', has_any_column_privilege('public.notifications', 'UPDATE')),
+    ('pruner', 'SELECT on rowcast.state', has_table_privilege('rowcast.state', 'SELECT')),
+    ('pruner', 'UPDATE (pruned_seq) on rowcast.state', has_column_privilege('rowcast.state', 'pruned_seq', 'UPDATE')),
+    ('pruner', 'EXECUTE on rowcast.forget', has_function_privilege('rowcast.forget(bigint)', 'EXECUTE')),
+    ('pruner', 'SELECT on rowcast.viewed', has_table_privilege('rowcast.viewed', 'SELECT')),
+    ('pruner', 'DELETE on rowcast.viewed', has_table_privilege('rowcast.viewed', 'DELETE'))
 ) AS wanted (part, right_on, granted)
 WHERE wanted.part = %(part)s AND NOT wanted.granted

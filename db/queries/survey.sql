@@ -12,7 +12,7 @@ SELECT
     (SELECT rolsuper OR rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user) AS may_create_roles,
     ARRAY(
         SELECT rolname::text FROM pg_catalog.pg_roles
-        WHERE rolname IN ('rowcast_writer', 'rowcast_bridge', 'rowcast_web') ORDER BY 1
+        WHERE rolname IN ('rowcast_writer', 'rowcast_bridge', 'rowcast_web', 'rowcast_pruner') ORDER BY 1
     ) AS roles,
     -- The names in public that the first migration gives.
     ARRAY(

@@ -12,7 +12,16 @@ from rowcast.wiring.bridge import run_bridge
 
 
 @click.command("bridge")
-@takes_settings("database_url", "redis_url", "redis_prefix", "poll_interval", "health_bind", "fail_points")
+@takes_settings(
+    "database_url",
+    "redis_url",
+    "redis_prefix",
+    "poll_interval",
+    "retention",
+    "keep_unread",
+    "health_bind",
+    "fail_points",
+)
 def command(settings: Settings) -> None:
     """Carry new rows from Postgres to Redis.
 
@@ -23,6 +32,7 @@ def command(settings: Settings) -> None:
     Examples:
         rowcast bridge
         rowcast bridge --health-bind 127.0.0.1:9100     # /healthz and /readyz
+        rowcast bridge --retention 30d --keep-unread    # the leader deletes what is older, but for what nobody viewed
     """
     settings.need("database_url", "redis_url")
     asyncio.run(run_bridge(settings))

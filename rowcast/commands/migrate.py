@@ -14,7 +14,7 @@ from rowcast.settings import Settings
 @click.option(
     "--roles",
     is_flag=True,
-    help="Also make the roles rowcast_writer, rowcast_bridge and rowcast_web, and give each its rights.",
+    help="Also make the roles rowcast_writer, rowcast_bridge, rowcast_web and rowcast_pruner, and give each its rights.",
 )
 def command(settings: Settings, *, roles: bool) -> None:
     """Make or update Rowcast's tables in a database.

@@ -26,7 +26,7 @@ from rowcast.up import run_up
         "user_id_type",
         "buckets",
     ),
-    *("poll_interval", "heartbeat", "retry", "body_bytes", "stream_queue", "pool_size"),
+    *("poll_interval", "heartbeat", "retry", "body_bytes", "stream_queue", "pool_size", "retention", "keep_unread"),
 )
 def command(settings: Settings) -> None:
     """Run everything on this machine: Postgres, Valkey, bridge and web.

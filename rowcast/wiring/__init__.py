@@ -1,1 +1,1 @@
-"""The one place where the parts are put together: `bridge` and `web`, each importing no more than it needs, over one `start`."""
+"""The one place where the parts are put together: `bridge` and `web` over one `start`, `prune`; each imports no more than it needs."""

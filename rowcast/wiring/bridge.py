@@ -9,7 +9,9 @@ from bridge.config import BridgeConfig
 from bridge.service import Bridge
 from core import fail_points
 from core.clock import SystemClock
+from core.durations import parse_duration
 from core.supervise import bare_errors
+from db.pruning import Rules
 from fanout.connection import RedisConfig
 from rowcast.settings import Settings
 from rowcast.signals import stop_on_signals
@@ -27,9 +29,10 @@ async def _run_bridge(settings: Settings) -> None:
     clock, redis, stopping = SystemClock(), RedisConfig(settings.redis_url), asyncio.Event()
     fail_points.arm(settings.fail_points, clock)
     stop_on_signals(stopping.set)
-    if await look_first(settings.database_url, redis, "bridge", clock, stopping) is None:
+    prunes = bool(settings.retention)
+    if await look_first(settings.database_url, redis, "bridge", clock, stopping, prunes=prunes) is None:
         return
-    config = BridgeConfig(settings.database_url, poll_interval=settings.poll_interval)
+    config = BridgeConfig(settings.database_url, poll_interval=settings.poll_interval, retention=_rules(settings))
     bridge = Bridge(config, redis, settings.redis_prefix, clock)
     async with asyncio.TaskGroup() as tasks:
         stop_on_signals(bridge.stop)
@@ -38,6 +41,10 @@ async def _run_bridge(settings: Settings) -> None:
         health = tasks.create_task(_serve_health(settings, bridge), name="health")
         await bridge.run()
         health.cancel()
+
+
+def _rules(settings: Settings) -> Rules | None:
+    return Rules(parse_duration(settings.retention), settings.keep_unread) if settings.retention else None
 
 
 async def _serve_health(settings: Settings, bridge: Bridge) -> None:

@@ -17,11 +17,20 @@ _log = structlog.get_logger("rowcast")
 
 
 async def look_first(
-    database_url: str, redis: RedisConfig, part: Part, clock: Clock, stopping: asyncio.Event
+    database_url: str,
+    redis: RedisConfig,
+    part: Part,
+    clock: Clock,
+    stopping: asyncio.Event,
+    *,
+    prunes: bool = False,
 ) -> DatabaseFacts | None:
-    """Wait until Postgres answers; raise at once if it, or a Redis that answers, can't carry Rowcast. None: told to stop meanwhile."""
+    """Wait until Postgres answers; raise at once if it, or a Redis that answers, can't carry Rowcast. None: told to stop meanwhile.
+
+    `prunes`: the rights to delete old rows are asked for too.
+    """
     async with asyncio.TaskGroup() as tasks:
-        looking = tasks.create_task(_look(database_url, part, clock), name="first look")
+        looking = tasks.create_task(_look(database_url, part, clock, prunes), name="first look")
         stopped = tasks.create_task(stopping.wait(), name="stop")
         await asyncio.wait({looking, stopped}, return_when=asyncio.FIRST_COMPLETED)
         looking.cancel()
@@ -35,12 +44,12 @@ async def look_first(
     return looking.result()
 
 
-async def _look(database_url: str, part: Part, clock: Clock) -> DatabaseFacts:
+async def _look(database_url: str, part: Part, clock: Clock, prunes: bool) -> DatabaseFacts:
     found: list[DatabaseFacts] = []
 
     async def look(attempt: Attempt) -> None:
         async with session(database_url, name=f"rowcast-{part}") as connection:
-            found.append(await inspect(connection, part=part))
+            found.append(await inspect(connection, part=part, prunes=prunes))
         attempt.succeeded()
 
     await supervise(

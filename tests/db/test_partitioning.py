@@ -16,7 +16,8 @@ from db.connect import Connection, DatabaseConfig, open_pool, session
 from db.history import History
 from db.migrate import migrate
 from db.outbox import NOTHING_HELD, SOURCES, WAITING, claim, read_range, set_doorbell
-from db.preflight import inspect
+from db.preflight import Part, inspect
+from db.pruning import Batch, Rules, forget_viewed, prune
 from rowcast.embedded.binaries import postgres_programs
 from tests.db.plans import plan_of
 from tests.db.rows import EVERYONE, in_order, insert, lock
@@ -101,11 +102,11 @@ async def test_it_is_fit_and_migrating_again_changes_nothing(database: str, conn
     assert migrate(database, roles=True, say=lambda _: None).applied == ()
 
 
-@pytest.mark.parametrize("group", ["rowcast_bridge", "rowcast_web"])
-async def test_roles_keep_their_rights(database: str, connection: Connection, group: str) -> None:
+@pytest.mark.parametrize("part", ["bridge", "web", "pruner"])
+async def test_roles_keep_their_rights(database: str, connection: Connection, part: Part) -> None:
     async with session(database, name="bridge") as bridge:
-        await bridge.execute(f"SET ROLE {group}".encode())
-        await inspect(bridge, part="bridge" if group == "rowcast_bridge" else "web")
+        await bridge.execute(f"SET ROLE rowcast_{part}".encode())
+        await inspect(bridge, part=part)
 
 
 async def test_rows_at_the_same_place_in_two_partitions(database: str, connection: Connection) -> None:
@@ -185,5 +186,31 @@ async def test_letting_go_is_not_silent(database: str, connection: Connection) -
         await connection.execute("INSERT INTO rowcast.viewed VALUES (1, 2)")
         psql(database, LET_GO)
         page = await History(pool).replay("1", after=0, upto=None)
-    assert (page.pruned_seq, [event.seq for event in page.events]) == (3, [4])
-    assert await value(connection, b"SELECT count(*) FROM rowcast.viewed") == 0
+        assert (page.pruned_seq, [event.seq for event in page.events]) == (3, [4])
+        assert [count async for count in forget_viewed(bridge)] == [1]
+
+
+async def test_a_partition_without_rows_goes_without_a_word(database: str, connection: Connection) -> None:
+    async with session(database, name="bridge") as bridge:
+        await claim(bridge, NOTIFICATIONS, NOTHING_HELD, batch=10)
+    psql(database, LET_GO.replace("_p0", "_p1"))
+    assert await value(connection, b"SELECT pruned_seq FROM rowcast.state") == 0
+
+
+@pytest.mark.parametrize(
+    "table", ["notifications", *(f"notifications_{name}" for name in ("p0", "p1", "p2", "default"))]
+)
+async def test_truncating_it_or_any_partition_is_not_silent(database: str, connection: Connection, table: str) -> None:
+    psql(database, NEXT)
+    await connection.execute(f"TRUNCATE {table}".encode())
+    assert await value(connection, b"SELECT pruned_seq FROM rowcast.state") == 2
+
+
+async def test_old_rows_can_be_pruned_from_it_row_by_row(database: str, connection: Connection) -> None:
+    await insert_at(connection, P1)
+    await insert_at(connection, P1 + 1)
+    async with session(database, name="bridge") as bridge:
+        await claim(bridge, NOTIFICATIONS, NOTHING_HELD, batch=10)
+        await connection.execute("UPDATE notifications SET created_at = '2000-01-01' WHERE seq <= 4")
+        assert [batch async for batch in prune(bridge, Rules(86400))] == [Batch(4, 4)]
+    assert await in_order(connection) == [P1 + 1]

@@ -95,7 +95,8 @@ def test_roles_need_the_right_to_create_them_unless_they_are_there(empty: str) -
                 owner.execute(f'GRANT CREATE ON SCHEMA public TO "{builder}"'.encode())
             as_builder = make_conninfo(address, user=builder, password="test")
             refused(as_builder, f'Role {builder} may not create roles.*ALTER ROLE "{builder}" CREATEROLE', roles=True)
-            run(address, "CREATE ROLE rowcast_writer", "CREATE ROLE rowcast_bridge", "CREATE ROLE rowcast_web")
+            run(address, "CREATE ROLE rowcast_writer", "CREATE ROLE rowcast_bridge")
+            run(address, "CREATE ROLE rowcast_web", "CREATE ROLE rowcast_pruner")
             migrate(as_builder, roles=True, say=lambda _: None)
             with psycopg.connect(address) as owner:
                 owner.execute(f'DROP OWNED BY "{builder}"'.encode())

@@ -11,6 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import GeneratedAlways, InsufficientPrivilege
 
+from core.errors import DatabaseUnfitError
 from core.events import Range
 from db.connect import DatabaseConfig, open_pool, session
 from db.history import History
@@ -29,6 +30,7 @@ from db.outbox import (
     start_term,
 )
 from db.preflight import inspect
+from db.pruning import Batch, Rules, forget_viewed, prune
 from db.queries import query
 from tests.db.databases import Databases
 
@@ -176,18 +178,73 @@ def test_the_web_does_nothing_else(web: str, statement: LiteralString) -> None:
     refuses(web, statement)
 
 
+@pytest.fixture
+def pruner(databases: Databases, database: str) -> Iterator[str]:
+    with databases.login("rowcast_pruner") as name:
+        yield make_conninfo(database, user=name, password="test")
+
+
+async def test_the_pruner_does_its_work(pruner: str, bridge: str, database: str) -> None:
+    [source] = SOURCES
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("INSERT INTO notifications (message, created_at) VALUES ('old', '2000-01-01')")
+        owner.execute("INSERT INTO rowcast.viewed VALUES (1, 1)")
+    async with session(bridge, name="bridge") as leader, session(pruner, name="pruner") as connection:
+        await claim(leader, source, NOTHING_HELD, batch=10)
+        await inspect(connection, part="pruner")
+        assert [batch async for batch in prune(connection, Rules(60, keep_unread=True))] == [Batch(1, 1)]
+        assert [count async for count in forget_viewed(connection)] == [1]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO public.notifications (message) VALUES ('')",
+        "UPDATE public.notifications SET seq = 1",
+        "UPDATE public.notifications SET message = ''",
+        "TRUNCATE public.notifications",
+        "UPDATE rowcast.state SET last_seq = 2",
+        "INSERT INTO rowcast.viewed VALUES (1, 1)",
+        "SELECT nextval('rowcast.seq')",
+        "SELECT setval('rowcast.doorbell', 1)",
+    ],
+)
+def test_the_pruner_does_nothing_else(pruner: str, statement: LiteralString) -> None:
+    refuses(pruner, statement)
+
+
+def test_nobody_else_says_that_history_is_gone(writer: str, bridge: str, web: str) -> None:
+    for address in (writer, bridge, web):
+        refuses(address, "SELECT rowcast.forget(1)")
+        refuses(address, "UPDATE rowcast.state SET pruned_seq = 1")
+
+
+async def test_a_bridge_that_is_to_prune_is_told_what_it_lacks(bridge: str) -> None:
+    async with session(bridge, name="bridge") as connection:
+        await inspect(connection, part="bridge")
+        with pytest.raises(
+            DatabaseUnfitError, match=r"lacks DELETE on public.notifications, .*GRANT rowcast_pruner TO"
+        ):
+            await inspect(connection, part="bridge", prunes=True)
+
+
 def test_roles_cannot_log_in(database: str) -> None:
     with psycopg.connect(database) as connection:
         found = connection.execute(
             "SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname LIKE 'rowcast\\_%' ORDER BY 1"
         )
-        assert found.fetchall() == [("rowcast_bridge", False), ("rowcast_web", False), ("rowcast_writer", False)]
+        assert found.fetchall() == [
+            ("rowcast_bridge", False),
+            ("rowcast_pruner", False),
+            ("rowcast_web", False),
+            ("rowcast_writer", False),
+        ]
 
 
 def test_granting_twice_is_fine(database: str) -> None:
     told: list[str] = []
     migrate(database, roles=True, say=told.append)
-    assert told[0] == "Granted what they need to the roles rowcast_bridge, rowcast_web, rowcast_writer."
+    assert told[0] == "Granted what they need to the roles rowcast_bridge, rowcast_pruner, rowcast_web, rowcast_writer."
 
 
 def test_strangers_see_nothing(databases: Databases, database: str) -> None:
