@@ -6,6 +6,7 @@ The truth is the table, read at the end: an INSERT whose answer was lost may hav
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,8 @@ import psycopg
 
 from tests.event_source import Dispatched, EventSource, open_stream
 from tests.rig import Rig
+
+_log = logging.getLogger("tests.load")
 
 USERS = (1, 2, 3)
 KEY = "load"  # of the writer's own rows
@@ -43,9 +46,9 @@ class Writer:
                         await self._insert(sql)
                         if self.number % BURST == 0:
                             await asyncio.sleep(self.pause)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 self.refused.append(str(error))
-                await asyncio.sleep(0.1)  # Postgres itself is down; a client would wait, too
+                await asyncio.sleep(0.1)  # Postgres itself is in trouble; a client would wait, too
 
     async def _insert(self, sql: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         self.number += 1
@@ -92,7 +95,9 @@ class Load:
                 raise AssertionError(
                     f"{within:g} s after row {number} {stream.url} has {_newest(stream)}, written are {self.writer.number}"
                 ) from None
-        return time.monotonic() - began
+        took = time.monotonic() - began
+        _log.info("every stream has a row of its own again after %.2f s", took)
+        return took
 
     async def judge(self, *, within: float = 30.0) -> None:
         """Every stream has every row of its user, or for everyone, that is in the table: once, whole, in one order for all."""

@@ -1,0 +1,104 @@
+"""A Postgres of the test's own, to be killed, starved and frozen, with a Rowcast on it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import psutil
+
+from db.migrate import migrate
+from rowcast.embedded import Server, start_postgres
+from tests.parts import require
+from tests.rig import Rig, rig
+from tests.servers import FAST, embedded_valkey, folder
+
+
+class OwnPostgres:
+    """Running when made, and after `start`; always at the same port, on the same data."""
+
+    def __init__(self, state: Path, settings: dict[str, str]) -> None:
+        self._state = state
+        self._settings = FAST | settings
+        self._server: Server = start_postgres(state, settings=self._settings)
+        self.url = self._server.url
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's."""
+        return self._server.pid
+
+    @property
+    def log(self) -> str:
+        """All that it ever logged."""
+        return self._server.log.read_text("utf-8", "replace")
+
+    async def start(self) -> None:
+        self._server = await asyncio.to_thread(
+            start_postgres, self._state, port=self._server.port, settings=self._settings
+        )
+
+    async def kill(self) -> None:
+        """kill -9 of the postmaster; returns when all of it is gone."""
+        children = psutil.Process(self.pid).children()
+        os.kill(self.pid, signal.SIGKILL)
+        await asyncio.to_thread(psutil.wait_procs, children, 10)
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Wait for its end."""
+        await asyncio.to_thread(self._server.child.process.wait, 30)
+        await asyncio.to_thread(self._server.stop)  # lets its watcher go
+
+    def limit_files(self, size: int | None) -> None:
+        """No file may grow beyond so many bytes from now on (None: as it likes): what a full disk is to it, without a disk of its own."""
+        prlimit = require("prlimit")
+        postmaster = psutil.Process(self.pid)
+        # As its own account: root itself may lack the right to limit others.
+        account = (postmaster.uids().real, postmaster.gids().real) if os.geteuid() == 0 else (None, None)
+        for process in (postmaster, *postmaster.children(recursive=True)):
+            wanted = "unlimited" if size is None else size
+            command: list[str | Path] = [prlimit, f"--pid={process.pid}", f"--fsize={wanted}:"]
+            limited = subprocess.run(command, check=False, user=account[0], group=account[1])
+            assert limited.returncode == 0 or not process.is_running()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Stop that process, a server's backend for instance, until the end of the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def backend(own: Rig, name: str) -> int:
+    """The pid of the one session of that name (application_name) in this database."""
+    async with own.sql() as sql:
+        rows = await sql.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()", (name,)
+        )
+        [(pid,)] = await rows.fetchall()
+    return int(pid)
+
+
+@asynccontextmanager
+async def own_postgres(**settings: str) -> AsyncIterator[tuple[OwnPostgres, Rig]]:
+    """A server with these settings, and Rowcast's tables in it for processes that the test starts; Redis is a fresh one."""
+    with folder() as state, embedded_valkey() as valkey:
+        server = await asyncio.to_thread(OwnPostgres, state, settings)
+        try:
+            await asyncio.to_thread(migrate, server.url, say=lambda _: None)
+            async with rig(server.url, valkey.url, prefix="own", retry="0.1") as own:
+                yield server, own
+        finally:
+            await asyncio.to_thread(server.stop)
