@@ -181,6 +181,21 @@ async def test_a_stream_that_comes_back_before_the_unsubscribe_is_written_costs_
     assert channels.due() == []
 
 
+async def test_a_second_stream_waits_for_the_answer_to_the_firsts_subscribe() -> None:
+    """Rule 4.6: until then nothing says that the channel is heard."""
+    channels = Channels([ALWAYS])
+    for command in channels.connected():
+        assert channels.answered(*command)
+    channels.add(b"user:1")
+    [subscribe] = channels.due()
+    channels.add(b"user:1")
+    confirmation = channels.confirmation(b"user:1")
+    assert confirmation is not None
+    assert channels.due() == [], "one subscribe is enough for both"
+    assert channels.answered(*subscribe)
+    assert confirmation.done()
+
+
 async def test_after_an_unsubscribe_only_a_later_subscribes_answer_counts() -> None:
     channels = Channels([ALWAYS])
     channels.add(b"user:1")

@@ -69,6 +69,24 @@ async def test_what_is_published_after_the_confirmation_is_heard_in_order(
         await told.tells("joined", *arrived(USER, b"1", b"2"), *arrived(MARKS, b"3"), *arrived(USER, b"4"))
 
 
+async def test_joined_is_told_once_every_channel_is_confirmed(own_valkey: OwnValkey) -> None:
+    """Rule 4.4: whoever then re-reads, in a new snapshot, has no gap before what is heard."""
+    complete: list[bool] = []
+
+    class Looking(Recorder):
+        def joined(self) -> None:
+            super().joined()
+            complete.append(subscription._channels.joined)
+
+    told = Looking()
+    async with subscribing(own_valkey.url, told) as subscription:
+        with subscription.counted(USER), subscription.counted(OTHER):
+            await told.tells("joined")
+            subscription.reconnect()
+            await told.tells("joined", "interrupted", "joined")
+    assert complete == [True, True]
+
+
 async def test_a_channel_stays_subscribed_until_its_last_stream_is_gone(
     subscription: Subscription, admin: redis.Redis, told: Recorder
 ) -> None:
