@@ -20,7 +20,7 @@ from core.events import Event, Range
 from core.fail_points import Point
 from core.supervise import Attempt, supervise
 from db.connect import Connection, ping, session
-from db.outbox import Source, read_range
+from db.outbox import PrunedError, Source, read_range
 from fanout.buckets import Buckets
 from fanout.messages import encode_message
 from fanout.publisher import Batch
@@ -160,7 +160,10 @@ class Relay:
         match item:
             case _Stamped():
                 item.tries += 1
-                await self._relay(connection, item.source, item.span)
+                try:
+                    await self._relay(connection, item.source, item.span)
+                except PrunedError as error:
+                    _log.warning("relay.dropped", start=item.span.start, end=item.span.end, why=str(error))
             case _TermStarted(span):
                 for way in self._ways:
                     await way.offer(Batch(span, []))

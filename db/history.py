@@ -47,15 +47,13 @@ class History:
         """One page of what `user_id` may see above `after` (seq), up to `upto` (None: the end of the log as this page sees it)."""
         parameters = {"user_id": user_id, "after": after, "upto": upto, "unread": unread, **_LIMITS}
         rows = await self._read(self._pool, "replay", parameters, at_least)
-        events = [Event(row[3], NOTIFICATION, row[4], row[5]) for row in rows if row[3] is not None]
-        return Page(rows[0][0], rows[0][1], events, bool(rows[0][2]))
+        return _page(rows)
 
     async def reread(self, user_ids: list[str], *, after: int, upto: int | None, at_least: int = 0) -> Page:
         """One page of what any of `user_ids`, or everyone, was sent above `after`; each event names its user."""
         parameters = {"user_ids": _array(user_ids), "after": after, "upto": upto, **_LIMITS}
         rows = await self._read(self._urgent, "reread", parameters, at_least)
-        events = [Event(row[2], NOTIFICATION, row[3], row[4]) for row in rows if row[2] is not None]
-        return Page(rows[0][0], 0, events, bool(rows[0][1]))
+        return _page(rows)
 
     async def oldest(self) -> int | None:
         """The lowest seq kept, None if there is none."""
@@ -70,6 +68,11 @@ class History:
                 await session.close()  # the next try must reach another server
                 raise StaleReadError
         return rows
+
+
+def _page(rows: list[tuple[Any, ...]]) -> Page:
+    events = [Event(row[3], NOTIFICATION, row[4], row[5]) for row in rows if row[3] is not None]
+    return Page(rows[0][0], rows[0][1], events, bool(rows[0][2]))
 
 
 _LIMITS = {"page": PAGE_ROWS, "budget": PAGE_BYTES}

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import StaleReadError
+from core.errors import RowcastError, StaleReadError
 from core.events import NOTIFICATION, Event, Range
 from db.connect import Connection, limited
 from db.queries import query
@@ -19,6 +19,10 @@ PAGE_BYTES = 1 << 20
 
 WAITING = 1
 BUSY = 0
+
+
+class PrunedError(RowcastError):
+    """Rows were pruned before they were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,10 @@ async def start_term(session: Connection) -> Range:
 
 
 async def read_range(session: Connection, source: Source, span: Range) -> AsyncIterator[Event]:
-    """The events of `span`, oldest first, read page by page; raises StaleReadError if this server has not got that far."""
+    """The events of `span`, oldest first, read page by page.
+
+    Raises StaleReadError if this server has not got that far, PrunedError if some of them may be gone already.
+    """
     after, more = span.start, True
     while more:
         parameters = {"after": after, "upto": span.end, "page": PAGE_ROWS, "budget": PAGE_BYTES}
@@ -82,8 +89,10 @@ async def read_range(session: Connection, source: Source, span: Range) -> AsyncI
             rows = await (await session.execute(query(source.read), parameters)).fetchall()
         if not rows or rows[0][0] < span.end:
             raise StaleReadError
-        more = rows[0][1]
-        for _, _, seq, user_id, body in rows:
+        if rows[0][1] > after:
+            raise PrunedError
+        more = rows[0][2]
+        for _, _, _, seq, user_id, body in rows:
             if seq is not None:
                 after = seq
                 yield Event(seq, source.kind, user_id, body)

@@ -247,12 +247,21 @@ class Bucket:
             upto = page.last_seq if upto is None else upto
             if fail_points.armed:
                 await fail_points.reach(Point.REREAD)
+            if page.pruned_seq > after:
+                self._leave_to_streams()
+                break
             for event in page.events:
                 self._hand_out(event, live_only=True)
             if not page.more:
                 break
             self.position = after = page.events[-1].seq
         self.position = max(upto, self.position or 0)
+
+    def _leave_to_streams(self) -> None:
+        """What was missed is pruned, at least in part: each stream finds out for itself, and says so."""
+        for mailbox in self.mailboxes:
+            if mailbox.live:
+                mailbox.overflow()
 
     def _note_failure(self, error: DatabaseUnavailableError) -> None:
         if not self._failing:

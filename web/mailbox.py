@@ -50,11 +50,16 @@ class Mailbox:
             return
         self._bytes += len(delivery.frame)
         if len(self._queue) >= self._limit or (self._queue and self._bytes > LIMIT_BYTES):
-            self._clear()
-            self.overflowed = True
-            self.live = False
+            self.overflow()
         else:
             self._queue.append(delivery)
+        self._wake.set()
+
+    def overflow(self) -> None:
+        """Drop all: the stream reads on from Postgres where it stands."""
+        self._clear()
+        self.overflowed = True
+        self.live = False
         self._wake.set()
 
     def begin_anew(self) -> None:

@@ -96,27 +96,32 @@ class Stream:
         while not (mailbox.live or mailbox.ending):
             epoch = await bucket.settled()
             mailbox.begin_anew()
-            upto: int | None = None
-            more = True
-            while more and not mailbox.ending:
-                page = await self._page(bucket, upto)
-                if fail_points.armed:
-                    await fail_points.reach(Point.BACKLOG_READ)
-                first, upto = upto is None, page.last_seq if upto is None else upto
-                if first and (reset := await self._reset(page)):
-                    yield reset
-                    more = self._last < upto
-                    continue
-                if page.events:
-                    self._last = page.events[-1].seq
-                    yield self._at(self._last, b"".join(map(sse.event, page.events)))
-                more = page.more
-            if not mailbox.ending and upto is not None:
-                self._last = upto
+            first = await self._page(bucket, None)
+            async for chunk in self._backlog(bucket, mailbox, first):
+                yield chunk
+            if self._last == first.last_seq and not mailbox.ending:
                 self._unread = False
-                bucket.go_live(mailbox, epoch, upto)
+                bucket.go_live(mailbox, epoch, first.last_seq)
                 if fail_points.armed and mailbox.live:
                     await fail_points.reach(Point.LIVE)
+            self._position = self._last  # history may be pruned past it before it is read again
+
+    async def _backlog(self, bucket: Bucket, mailbox: Mailbox, first: Page) -> AsyncIterator[bytes]:
+        """Write it up to the end that its first page saw, where `_last` then stands; or leave off, if rows go while they are read."""
+        page, upto = first, first.last_seq
+        if reset := await self._reset(first):
+            yield reset
+            if self._last >= upto:
+                return
+            page = await self._page(bucket, upto)
+        while not mailbox.ending and page.pruned_seq <= max(first.pruned_seq, self._last):
+            if page.events:
+                self._last = page.events[-1].seq
+                yield self._at(self._last, b"".join(map(sse.event, page.events)))
+            if not page.more:
+                self._last = upto
+                return
+            page = await self._page(bucket, upto)
 
     async def _follow(self, bucket: Bucket, mailbox: Mailbox) -> AsyncIterator[bytes]:
         """Write what comes, until the mailbox overflows or the stream is to end."""
@@ -138,13 +143,17 @@ class Stream:
         deadline = self._clock.now() + PAGE_TIMEOUT
         while True:
             try:
-                return await self._history.replay(
+                page = await self._history.replay(
                     self._user_id, after=self._last, upto=upto, unread=self._unread, at_least=bucket.known
                 )
             except StaleReadError:
                 if self._clock.now() > deadline:
                     raise
                 await self._clock.sleep(self._clock.jitter(0.1, 1.0))
+            else:
+                if fail_points.armed:
+                    await fail_points.reach(Point.BACKLOG_READ)
+                return page
 
     async def _reset(self, page: Page) -> bytes | None:
         """On the first page: look at the position the client came with; tell it honestly if the log can't go on from there."""

@@ -1,7 +1,7 @@
--- What a bucket's live streams missed: one page for all of them, with last_seq of the same snapshot (one row of nulls if there is none).
+-- What a bucket's live streams missed: one page for all of them, with the log's state in the same snapshot (one row of nulls if there is none).
 -- Parameters: user_ids (an array literal), after, upto, page and budget as in replay.sql.
 WITH state AS MATERIALIZED (
-    SELECT last_seq, least(last_seq, coalesce(%(upto)s::bigint, last_seq)) AS upto FROM rowcast.state
+    SELECT last_seq, pruned_seq, least(last_seq, coalesce(%(upto)s::bigint, last_seq)) AS upto FROM rowcast.state
 ), page AS MATERIALIZED (
     SELECT found.*, sum(found.size) OVER (ORDER BY found.seq) - found.size AS before
     FROM (
@@ -12,6 +12,6 @@ WITH state AS MATERIALIZED (
         ORDER BY n.seq LIMIT %(page)s
     ) AS found
 )
-SELECT s.last_seq, (SELECT count(*) >= %(page)s OR max(before) >= %(budget)s FROM page) AS more, n.seq, n.user_id::text, {event}
+SELECT s.last_seq, s.pruned_seq, (SELECT count(*) >= %(page)s OR max(before) >= %(budget)s FROM page) AS more, n.seq, n.user_id::text, {event}
 FROM state AS s LEFT JOIN page AS n ON n.before < %(budget)s
 ORDER BY n.seq

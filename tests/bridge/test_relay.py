@@ -10,6 +10,7 @@ import pytest
 from bridge import relay as module
 from bridge.relay import Relay
 from core.events import Range
+from db import outbox
 from db.connect import Connection
 from db.outbox import NOTHING_HELD, SOURCES, claim
 from fanout.buckets import Buckets
@@ -177,6 +178,38 @@ async def test_a_range_that_this_server_does_not_have_is_neither_sent_nor_marked
         await relay.stamped(NOTIFICATIONS, span)
         await relay.drain()
     assert ways[0].sent == [(0, [1], 1)]
+
+
+@pytest.mark.parametrize("page", [1000, 2])
+async def test_a_range_of_which_rows_were_pruned_is_not_marked(
+    database: str, claiming: Connection, ways: list[Way], monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    """Said to be whole, it would be passed over in silence: what is left of it is a hole, that Postgres tells more about."""
+    monkeypatch.setattr(outbox, "PAGE_ROWS", page)
+    before = await stamp(claiming, ZERO)
+    span = await stamp(claiming, *[ZERO] * 5)
+    after = await stamp(claiming, ZERO)
+    await prune(claiming, 3)
+    async with relaying(database, ways) as relay:
+        for each in (before, span, after):
+            await relay.stamped(NOTIFICATIONS, each)
+        await relay.drain()
+    assert ways[0].sent == [(6, [7], 7)]
+
+
+async def test_a_range_after_what_was_pruned_is_sent(database: str, claiming: Connection, ways: list[Way]) -> None:
+    await stamp(claiming, ZERO, ZERO)
+    span = await stamp(claiming, ZERO, ZERO)
+    await prune(claiming, 2)
+    async with relaying(database, ways) as relay:
+        await relay.stamped(NOTIFICATIONS, span)
+        await relay.drain()
+    assert ways[0].sent == [(2, [3, 4], 4)]
+
+
+async def prune(session: Connection, upto: int) -> None:
+    await session.execute("SELECT rowcast.forget(%s)", (upto,))
+    await session.execute("DELETE FROM notifications WHERE seq <= %s", (upto,))
 
 
 async def test_a_term_begins_with_a_mark_from_the_last_seq_to_its_start(database: str, ways: list[Way]) -> None:
