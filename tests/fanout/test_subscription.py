@@ -76,13 +76,13 @@ async def test_joined_is_told_once_every_channel_is_confirmed(own_valkey: OwnVal
     class Looking(Recorder):
         def joined(self) -> None:
             super().joined()
-            complete.append(subscription._channels.joined)
+            complete.append(made._channels.joined)
 
     told = Looking()
-    async with subscribing(own_valkey.url, told) as subscription:
-        with subscription.counted(USER), subscription.counted(OTHER):
+    async with subscribing(own_valkey.url, told) as made:
+        with made.counted(USER), made.counted(OTHER):
             await told.tells("joined")
-            subscription.reconnect()
+            made.reconnect()
             await told.tells("joined", "interrupted", "joined")
     assert complete == [True, True]
 
