@@ -190,7 +190,7 @@ async def test_no_moment_of_falling_asleep_loses_a_row(
             return
         point += 1
         if point == begin:
-            for at in (begin, begin + 1, begin + 3, begin + 6):
+            for at in (begin, begin + 1, begin + 3, begin + 6, begin + 12):
                 writers[at] = await stack.enter_async_context(await psycopg.AsyncConnection.connect(database))
                 await insert(writers[at], at)
         if point in writers:
@@ -198,14 +198,14 @@ async def test_no_moment_of_falling_asleep_loses_a_row(
 
     hooked(monkeypatch, hook)
     async with AsyncExitStack() as stack, sequencing(database, claiming, Outlet()) as sequencer:
-        await until(lambda: len(writers) == 4)
+        await until(lambda: len(writers) == 5)
         await until(lambda: point >= max(writers) or sequencer._nap.state is State.SETTLED)
         for writer in writers.values():  # those whose moment did not come: it sleeps
             await writer.commit()
-        await stamped(sql, 4)
+        await stamped(sql, 5)
         await asleep(sequencer)
         await insert(sql, 7)
-        await stamped(sql, 5)
+        await stamped(sql, 6)
 
 
 @pytest.mark.usefixtures("no_poll")
@@ -255,6 +255,24 @@ async def test_rows_behind_a_lock_come_when_it_is_gone_though_nobody_rings(
             await locker.execute("COMMIT")
             await stamped(sql, 3)
             assert await in_order(sql) == [ids[1], ids[0], ids[2]]
+
+
+@pytest.mark.usefixtures("no_poll")
+async def test_rows_locked_while_the_bridge_sleeps_come_when_the_lock_goes(
+    database: str, claiming: Connection, sql: Connection
+) -> None:
+    """Rule 1.4 once more: no transaction older than its sleep keeps it polling here."""
+    async with (
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as locker,
+        sequencing(database, claiming, Outlet()) as sequencer,
+    ):
+        await asleep(sequencer)
+        await sql.execute("SET rowcast.notify = 'off'")
+        await lock(locker, await insert(sql, 1))
+        await sql.execute("NOTIFY rowcast")
+        await until(lambda: any(sequencer._held.values()))
+        await locker.execute("COMMIT")
+        await stamped(sql, 1)
 
 
 async def test_rows_whose_ring_was_lost_come_with_the_poll(

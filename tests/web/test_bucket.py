@@ -353,6 +353,28 @@ async def test_what_asks_for_a_reread_while_one_runs_gets_one_of_its_own(databas
                 assert waiting(stream) == seqs(batch)
 
 
+async def test_what_arrives_while_a_reread_runs_is_too_late_for_its_snapshot_and_comes_after_it(
+    databases: Databases,
+) -> None:
+    """Rule 4.1: its mark waits behind it; one that overtakes makes old news of what waits. [M: 28 of 500.]"""
+    with databases.migrated() as url:
+        async with open_log(url) as (log, history):
+            slow = HeldHistory(history)
+            made = Scene(log, Bucket(0, slow, QuickClock()), QuickClock())
+            async with running(made.bucket.run()):
+                await made.joined()
+                stream = made.stream(1)
+                slow.holding = True
+                made.bucket.missed()
+                await slow.held.wait()
+                batch = await log.add(1, 1)
+                made.hears(*batch, span(batch))
+                slow.holding = False
+                slow.let_go.set()
+                await made.at_rest()
+                assert waiting(stream) == seqs(batch)
+
+
 async def test_a_stream_in_its_backlog_gets_nothing_of_a_reread_and_must_read_on(quick: Scene) -> None:
     """Rule 4.3: it drops its queue and reads on, in a snapshot begun after the re-read ended, before it goes live. [M: 131 of 500.]"""
     await quick.joined()
