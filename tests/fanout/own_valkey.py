@@ -31,6 +31,13 @@ class OwnValkey:
         assert self._server is not None
         os.kill(self._server.pid, signal.SIGCONT)
 
+    def fill_disk(self) -> None:
+        """Whatever it appends to a file from now on finds the disk full; takes effect with `CONFIG SET appendonly yes`."""
+        folder = self._state / "valkey" / "appendonlydir"
+        folder.mkdir(mode=0o777, exist_ok=True)
+        folder.chmod(0o777)
+        (folder / "temp-appendonly.aof.incr").symlink_to("/dev/full")
+
     def kill(self) -> None:
         """Without a word; what it knew is gone."""
         assert self._server is not None
