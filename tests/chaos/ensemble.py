@@ -14,12 +14,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, TypeAlias
+
+import psycopg
 
 from tests.chaos.places import Place
 from tests.chaos.postgres import Pair, Postgres, Session
 from tests.chaos.records import now
 from tests.chaos.valkey import Valkey, ValkeyPair
+from tests.parts import ROOT
 from tests.rig import Rig, rig
 from tests.servers import folder
 from tests.wire import Wire, wire
@@ -86,7 +90,7 @@ class Ensemble:
         async with self.postgres.primary.sql() as session:
             yield session
 
-    def leads(self) -> None:
+    def lead(self) -> None:
         """Lead all wires to the present primaries."""
         for name, each in self.wires.items():
             if name.endswith("-postgres"):
@@ -106,8 +110,11 @@ class Ensemble:
         return now() - began
 
     async def leader(self) -> Place | None:
-        """The bridge whose session holds the lock, as Postgres sees it; None if none does."""
-        ports = await self._holders()
+        """The bridge whose session holds the lock, as Postgres sees it; None if none does, or Postgres can't be asked."""
+        try:
+            ports = await self._holders()
+        except psycopg.OperationalError:
+            return None
         for bridge in self.bridges:
             if ports & self.wires[f"{bridge.name}-postgres"].far_ports:
                 return bridge
@@ -132,8 +139,9 @@ async def ensemble(
     replica: bool = False,
     buckets: int = 1,
     settings: dict[str, str] | None = None,
+    root: Path = ROOT,
 ) -> AsyncIterator[Ensemble]:
-    """All running and ready until the end of the block; `settings` go to every bridge and web process."""
+    """All running and ready until the end of the block; `settings` go to every bridge and web process. `root`: the checkout whose code runs."""
     shape = Shape(bridges, webs, standby, replica, buckets)
     async with AsyncExitStack() as stack:
         postgres = await stack.enter_async_context(_postgres(standby))
@@ -151,6 +159,7 @@ async def ensemble(
                 **SETTINGS | {"buckets": str(buckets)} | (settings or {}),
             )
         )
+        own.root = root
         made = Ensemble(shape, own, postgres, redis, wires)
         await own.migrate()
         for name in shape.places:

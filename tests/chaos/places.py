@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -68,11 +67,14 @@ class Place:
         self._ends()
         await self.process.kill()
 
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._ends()
+        self._send(signal.SIGTERM)
+
     async def stop(self) -> int:
         """SIGTERM, and wait for its end; the exit status."""
-        self.thaw()
-        self._ends()
-        self.process.send(signal.SIGTERM)
+        self.terminate()
         return await self.process.ended(timeout=30)
 
     def freeze(self) -> None:
@@ -113,8 +115,3 @@ class Place:
             halves = [[(start, min(end, began)), (max(start, ended + settles), end)] for start, end in spans]
             spans = [span for pair in halves for span in pair]
         return [(start, end) for start, end in spans if start < end]
-
-
-async def all_ready(places: list[Place], *, within: float) -> None:
-    """Wait until each is; raises AssertionError with the log of one that is not."""
-    await asyncio.gather(*(place.ready(within=within) for place in places))

@@ -160,8 +160,8 @@ class Pair:
         assert row is not None
         await until(lambda: self.standby.true(_REACHED, row[0]), timeout=30)
 
-    async def fail_over(self) -> None:
-        """Kill the primary for good and promote the standby, which is the primary from then on: what it lacks is lost."""
+    async def promote(self) -> None:
+        """Make the standby the primary, whose end is for good: what the standby lacks is lost."""
         await self.primary.kill()
         async with self.standby.sql() as session:
             await session.execute("SELECT pg_promote()")
