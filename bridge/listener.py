@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
+import structlog
+
 from bridge.bell import Bell
 from core.clock import Clock
 from core.supervise import Attempt, supervise
-from db.connect import listen, notifications, ping, session
+from db.connect import listen, notifications, queue_usage, session
+
+_log = structlog.get_logger("listener")
 
 PING_EVERY = 1.0
+# Above this writers do not ring (rowcast.ring), so that no INSERT fails for want of room.
+FULL = 0.5
 
 
 class Listener:
@@ -19,6 +25,7 @@ class Listener:
         self._url = database_url
         self._bell = bell
         self._clock = clock
+        self._queue_is_full = False
 
     async def run(self) -> None:
         """Listen and listen again; returns only by cancellation."""
@@ -36,6 +43,17 @@ class Listener:
                     async with aclosing(notifications(connection, PING_EVERY)) as heard:
                         async for _ in heard:
                             self._bell.ring()
-                    await ping(connection)
+                    self._note_queue(await queue_usage(connection))
             finally:
                 self._bell.connected = False
+
+    def _note_queue(self, usage: float) -> None:
+        if usage >= FULL and not self._queue_is_full:
+            _log.warning(
+                "listener.queue_full",
+                usage=round(usage, 2),
+                hint="somebody LISTENs on this server and does not read; its log names the PID. Rows come with the poll meanwhile",
+            )
+        elif usage < FULL and self._queue_is_full:
+            _log.info("listener.queue_has_room")
+        self._queue_is_full = usage >= FULL

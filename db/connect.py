@@ -112,6 +112,13 @@ async def ping(connection: Connection) -> None:
         await connection.execute(query("ping"))
 
 
+async def queue_usage(connection: Connection) -> float:
+    """How full the server's queue of notifications is, 0 to 1; a ping too."""
+    async with limited("looking at the NOTIFY queue", PING_TIMEOUT):
+        row = await (await connection.execute(query("queue_usage"))).fetchone()
+    return float(row[0]) if row else 0.0
+
+
 @asynccontextmanager
 async def open_pool(config: DatabaseConfig, *, name: str) -> AsyncIterator[AsyncConnectionPool[Connection]]:
     """The web's pool: a few sessions to the primary, opened in the background, so that Postgres may be away at start."""

@@ -31,7 +31,9 @@ CREATE FUNCTION rowcast.ring() RETURNS trigger
 DECLARE
     mode text := current_setting('rowcast.notify', true);
 BEGIN
-    IF mode = 'always' OR (mode IS DISTINCT FROM 'off' AND (SELECT d.last_value FROM rowcast.doorbell AS d) = 1) THEN
+    IF (mode = 'always' OR (mode IS DISTINCT FROM 'off' AND (SELECT d.last_value FROM rowcast.doorbell AS d) = 1))
+        AND pg_notification_queue_usage() < 0.5
+    THEN
         NOTIFY rowcast;
     END IF;
     RETURN NULL;

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from db.connect import Connection, session
 from db.outbox import BUSY, WAITING, set_doorbell
 from tests.db.databases import Databases
+from tests.db.notify_queue import SMALL, a_stranger_who_does_not_read, fill
 from tests.db.rows import insert
 from tests.servers import embedded_postgres
 
@@ -137,6 +138,18 @@ async def test_two_phase_commit_needs_mode_off() -> None:
                 else:
                     with pytest.raises(psycopg.errors.FeatureNotSupported, match="NOTIFY"):
                         await writer.execute("PREPARE TRANSACTION 'two'")
+
+
+@pytest.mark.parametrize("mode", ["auto", "always"])
+async def test_nobody_rings_into_a_full_queue_so_that_every_insert_commits(mode: str) -> None:
+    """It is the whole server's, and one LISTEN of anybody that does not read fills it."""
+    with embedded_postgres(settings=SMALL) as server, Databases(server.url).migrated() as address:
+        async with await AsyncConnection.connect(address, autocommit=True) as writer:
+            await set_doorbell(writer, WAITING)
+            await writer.execute("SELECT set_config('rowcast.notify', %s, false)", (mode,))
+            async with a_stranger_who_does_not_read(address):
+                await fill(address)
+                await insert(writer, *range(100))
 
 
 async def test_nobody_calls_the_trigger_function_by_hand(database: str) -> None:
