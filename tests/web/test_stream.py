@@ -173,6 +173,7 @@ async def test_pages_are_bounded_by_the_first_snapshot(air: Air, monkeypatch: py
         assert await air.send(1, 1) == [4, 5]
         await reader.until_hello()
         assert reader.of_type("hello")[0].json == {"seq": 3}
+        assert reader.seqs == [1, 2, 3]
         while len(reader.seqs) < 5:
             await reader.read()
         assert reader.seqs == [1, 2, 3, 4, 5]
