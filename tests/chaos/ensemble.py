@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from tests.chaos.places import Place
 from tests.chaos.postgres import Pair, Postgres, Session
@@ -82,7 +83,7 @@ class Ensemble:
     @property
     def writer_url(self) -> str:
         """Straight to Postgres, wherever the primary is."""
-        return self.postgres.primary.url if self.shape.standby == "none" else self.postgres.url
+        return self.rig.database_url
 
     @asynccontextmanager
     async def sql(self) -> AsyncIterator[Session]:
@@ -140,8 +141,12 @@ async def ensemble(
     buckets: int = 1,
     settings: dict[str, str] | None = None,
     root: Path = ROOT,
+    listed: bool = False,
 ) -> AsyncIterator[Ensemble]:
-    """All running and ready until the end of the block; `settings` go to every bridge and web process. `root`: the checkout whose code runs."""
+    """All running and ready until the end of the block; `settings` go to every bridge and web process. `root`: the checkout whose code runs.
+
+    `listed`: both places of Postgres are listed in ROWCAST_DATABASE_URL, instead of one address that moves; the second has no wire.
+    """
     shape = Shape(bridges, webs, standby, replica, buckets)
     async with AsyncExitStack() as stack:
         postgres = await stack.enter_async_context(_postgres(standby))
@@ -153,7 +158,7 @@ async def ensemble(
                 wires[name] = await stack.enter_async_context(wire(target))
         own = await stack.enter_async_context(
             rig(
-                postgres.primary.url,
+                postgres.url if standby != "none" else postgres.primary.url,
                 redis.primary.url,
                 prefix="chaos",
                 **SETTINGS | {"buckets": str(buckets)} | (settings or {}),
@@ -163,7 +168,7 @@ async def ensemble(
         made = Ensemble(shape, own, postgres, redis, wires)
         await own.migrate()
         for name in shape.places:
-            made.places[name] = _place(made, name)
+            made.places[name] = _place(made, name, listed)
         for web in made.webs:
             wires[f"clients-{web.name}"] = await stack.enter_async_context(wire(web.url))
         await asyncio.gather(*(place.start() for place in made.places.values()))
@@ -171,12 +176,12 @@ async def ensemble(
         yield made
 
 
-def _place(made: Ensemble, name: str) -> Place:
-    settings = {
-        "database_url": made.wires[f"{name}-postgres"].url,
-        "redis_url": made.wires[f"{name}-redis"].url,
-    }
-    return Place(made.rig, name, settings)
+def _place(made: Ensemble, name: str, listed: bool) -> Place:
+    way = made.wires[f"{name}-postgres"]
+    both = make_conninfo(way.url, host="127.0.0.1,127.0.0.1", port=f"{way.port},{made.postgres.standby.port}")
+    return Place(
+        made.rig, name, {"database_url": both if listed else way.url, "redis_url": made.wires[f"{name}-redis"].url}
+    )
 
 
 @asynccontextmanager
