@@ -5,8 +5,8 @@ one loses the others.
                                                         └──told to stop: doorbell busy, unlock──► gone
 
 A follower never waits inside Postgres for the lock (that would hold back vacuum) and does not LISTEN (a frozen one would pin the
-NOTIFY queue). A leader that freezes is ended by the server after 10 s without a word; one that hangs in a statement for 10 s is
-ended by a follower, where its role may.
+NOTIFY queue). A leader that freezes is ended by the server after 10 s without a word; one that began no statement for 10 s, because
+it hangs in one or froze in a long one, is ended by a follower, where its role may.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _log = structlog.get_logger("leader")
 
 TRY_EVERY = 1.0
 PATIENCE = 10.0
+IDLE = 4.0
 EMPTY_TIMEOUT = 2.0
 
 
@@ -55,13 +56,13 @@ async def run_follower(session: Connection, clock: Clock, following: Callable[[]
 async def _end_stuck_leader(session: Connection, complained: bool) -> bool:
     """Whether it has been said by now that this role may not."""
     try:
-        ended = await leadership.end_stuck_leader(session, PATIENCE)
+        ended = await leadership.end_stuck_leader(session, patience=PATIENCE, idle=IDLE)
     except leadership.NotAllowedError as error:
         if not complained:
             _log.warning("leader.stuck", reason=str(error))
         return True
     for pid in ended:
-        _log.warning("leader.ended", pid=pid, why=f"busy with one statement for more than {PATIENCE:g} s")
+        _log.warning("leader.ended", pid=pid, why=f"it began no statement for {PATIENCE:g} s")
     return complained
 
 

@@ -29,13 +29,15 @@ async def stop_leading(session: Connection) -> None:
         await session.execute(query("unlock"), _LOCK)
 
 
-async def end_stuck_leader(session: Connection, patience: float) -> list[int]:
-    """End the session that holds the lock if it is busy with one statement for more than `patience` seconds; the pids ended.
+async def end_stuck_leader(session: Connection, *, patience: float, idle: float) -> list[int]:
+    """End the session that holds the lock if its last statement began more than `patience` seconds ago and still runs, or has been over
+    for more than `idle` seconds; the pids ended.
 
     Raises NotAllowedError where this role may not.
     """
+    limits = {"patience": f"{patience} s", "idle": f"{idle} s"}
     async with limited("looking at the leader"):
-        stuck = await (await session.execute(query("stuck_leader"), {**_LOCK, "patience": f"{patience} s"})).fetchall()
+        stuck = await (await session.execute(query("stuck_leader"), _LOCK | limits)).fetchall()
         ended = []
         for (pid,) in stuck:
             try:

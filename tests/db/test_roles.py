@@ -120,7 +120,7 @@ async def test_the_bridge_does_its_work(bridge: str, writer: str) -> None:
         assert [event.seq async for event in read_range(reader, source, got.stamped)] == [start + 1]
         assert await own_xid(leader) > 0
         assert await oldest_running(reader) > 0
-        assert await end_stuck_leader(reader, 10.0) == []
+        assert await end_stuck_leader(reader, patience=10, idle=4) == []
         await stop_leading(leader)
 
 
