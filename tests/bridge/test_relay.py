@@ -10,16 +10,19 @@ import pytest
 from bridge import relay as module
 from bridge.relay import Relay
 from core.events import Range
-from db import outbox
+from db import connect, outbox
 from db.connect import Connection
 from db.outbox import NOTHING_HELD, SOURCES, claim
+from db.queries import query
 from fanout.buckets import Buckets
 from fanout.messages import decode_message
 from fanout.publisher import Batch
+from tests.bridge.test_listener import url_of
 from tests.clocks import QuickClock
 from tests.db.rows import EVERYONE, insert
 from tests.waiting import running, until
 from tests.web.log import nobody_reads
+from tests.wire import wire
 
 [NOTIFICATIONS] = SOURCES
 # Of three buckets, users of the first, the second and the third.
@@ -158,6 +161,27 @@ async def test_a_lost_reader_reads_the_whole_range_again(
             await until(lambda: _end_reader(sql))
         await relay.drain()
     assert ways[0].sent == [(0, [1, 2], 2)]
+
+
+async def test_a_reader_that_is_cut_off_in_silence_is_replaced_before_it_is_needed(
+    database: str, sql: Connection, ways: list[Way], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 2.1: it is pinged; else the first rows after a quiet hour wait until their read has timed out."""
+    monkeypatch.setattr(module, "PING_EVERY", 0.05)
+    monkeypatch.setattr(connect, "PING_TIMEOUT", 0.2)
+    async with wire(url_of(database)) as link, relaying(link.url, ways):
+        await until(lambda: _reader_pings(sql))
+        link.black_hole()
+        await until(lambda: link.opened > 1)
+        link.heal()
+
+
+async def _reader_pings(sql: Connection) -> bool:
+    pinging = await sql.execute(
+        "SELECT FROM pg_stat_activity WHERE application_name = 'rowcast-read' AND datname = current_database() AND query = %s",
+        (query("ping").as_string(),),
+    )
+    return bool(await pinging.fetchall())
 
 
 async def _end_reader(sql: Connection) -> bool:

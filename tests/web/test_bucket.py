@@ -300,6 +300,17 @@ async def test_without_redis_streams_live_on_rereads(quick: Scene, monkeypatch: 
     assert not quick.bucket.silent, "silence is for who is joined"
 
 
+async def test_without_marks_streams_live_on_rereads(quick: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 4.4: a bucket that is joined and hears nothing is not to be trusted; its streams get their rows meanwhile."""
+    monkeypatch.setattr(module, "REREAD_EVERY", 0.01)
+    await quick.joined()
+    stream = quick.stream(1)
+    for _ in range(3):
+        batch = await quick.log.add(1)
+        await until(lambda: not stream.empty)
+        assert waiting(stream) == seqs(batch)
+
+
 async def test_what_waited_before_an_interruption_is_dropped(quick: Scene) -> None:
     """Rule 4.4: no position from a mark alone; the first after an interruption comes from a snapshot."""
     await quick.joined()
