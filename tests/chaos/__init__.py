@@ -6,8 +6,8 @@ To be broken   `postgres` (also with a standby), `valkey` (also with a replica),
                ← `process_faults`, `wire_faults`, `postgres_faults`, `redis_faults`
 At work        `parts` (processes of the rig) → `writers`: `writer`, `transactions`, `texts`; `clients`; `ending` (how a part hears of its end)
 Written down   `records` (one JSON object a line) by all of them, `probes` (/readyz, /healthz), `holdings` (memory, descriptors, subscriptions),
-               `oracle` (a logical slot and the table: what Postgres itself says)
+               `starvation` (a machine too busy), `oracle` (a logical slot and the table: what Postgres itself says)
 Judged         `evidence` (all records of a run) → `checks` (loss, doubles, order, isolation, phantoms), `healing` (liveness, readiness),
                `bounds` (writers, resources) → `verdict`
-Played         `schedule` (drawn from a seed) → `run` → `verdict`; `shrink` (the shortest schedule that still fails)
+Played         `schedule` (drawn from a seed) → `run` → `play`; `shrink` (the shortest schedule that still fails)
 """

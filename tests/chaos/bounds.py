@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from tests.chaos.evidence import Evidence, Violation, shortened
 from tests.chaos.healing import merged
 from tests.chaos.records import Failure, Timing
+from tests.chaos.starvation import NAME
 
 # After Postgres is back a writer's next try may still meet the old connection.
 AFTERMATH = 5.0
@@ -23,8 +24,10 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def in_and_out(evidence: Evidence) -> tuple[list[float], list[float]]:
-    """Seconds of single inserts during faults, and outside of any. Those that a fault of Postgres itself touched count for neither."""
-    own = merged((window.start, window.end + AFTERMATH) for window in evidence.windows if window.postgres)
+    """Seconds of single inserts during faults, and outside of any; none that Postgres's own faults touched, or a lack of processors."""
+    own = merged(
+        (window.start, window.end + AFTERMATH) for window in evidence.windows if window.postgres or window.name == NAME
+    )
     others = merged((window.start, window.end) for window in evidence.windows if not window.postgres)
     inside: list[float] = []
     outside: list[float] = []
@@ -54,7 +57,9 @@ def writers_unharmed(evidence: Evidence) -> list[Violation]:
 def _documented(evidence: Evidence, failure: Failure) -> bool:
     """Was Postgres itself away?"""
     return failure.postgres and any(
-        window.start <= failure.at <= window.end + AFTERMATH for window in evidence.windows if window.postgres
+        window.start <= failure.at and failure.began <= window.end + AFTERMATH
+        for window in evidence.windows
+        if window.postgres
     )
 
 

@@ -20,7 +20,8 @@ class Violation(NamedTuple):
 
 @dataclass
 class Evidence:
-    """What writers, clients, probes and the oracle wrote down. `commits`: key → place of its transaction in the order of commits."""
+    """What writers, clients, probes and the oracle wrote down. `commits`: key → place of its transaction in the order of commits;
+    `whole_order`: has that order everything that was committed?"""
 
     statements: list[Statement] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)
@@ -31,6 +32,7 @@ class Evidence:
     windows: list[Window] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     commits: dict[str, int] = field(default_factory=dict)
+    whole_order: bool = True
 
     @cached_property
     def table(self) -> dict[str, Row]:
@@ -42,8 +44,8 @@ class Evidence:
 
     @cached_property
     def forgot_until(self) -> float:
-        """When the last loss of committed rows, if there was one, was over; else before all time."""
-        return max((window.end for window in self.windows if window.forgets), default=float("-inf"))
+        """When the last server that lost what it had committed was gone; if there was none, before all time."""
+        return max((window.broken for window in self.windows if window.forgets), default=float("-inf"))
 
     def may_be_forgotten(self, key: str) -> bool:
         """May this row, or its stamp, have been lost with the end of the log?"""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from tests.chaos.evidence import Evidence, Violation, shortened
 from tests.chaos.records import Client, Got, Probe
+from tests.chaos.starvation import NAME
 
 HEALS_WITHIN = 10.0
 # A web process that says that it is ready: so late may a row be, and no later. It hears no mark for 3 s before it says otherwise.
 READY_MEANS = 6.0
+# Seconds that an answer may take, and a process to begin.
+ANSWERS, WAKES = 2.5, 5.0
 
 Span: TypeAlias = tuple[float, float]
 Due: TypeAlias = tuple[float, str, float]
@@ -20,10 +23,11 @@ Due: TypeAlias = tuple[float, str, float]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A row that reached a client, so long after the last thing that excused its lateness."""
+    """A row that reached a client, so long after the last thing that excused its lateness, which ended at `excused`."""
 
     client: str
     key: str
+    excused: float
     late: float
 
 
@@ -61,8 +65,8 @@ def arrivals(evidence: Evidence) -> list[Arrival]:
         for key, at in got.items():
             statement = evidence.insert_of.get(key)
             if statement is not None:
-                late = at - excused_until(max(statement.ended, spans[0][1] if spans else 0), spans)
-                found.append(Arrival(client.name, key, max(late, 0.0)))
+                excused = excused_until(max(statement.ended, spans[0][1] if spans else 0), spans)
+                found.append(Arrival(client.name, key, excused, max(at - excused, 0.0)))
     return found
 
 
@@ -89,19 +93,29 @@ def alive(evidence: Evidence) -> list[Violation]:
     return found + ([Violation("I8 liveness", f"never greeted: {shortened(never)}")] if never else [])
 
 
-def slowest_heal(evidence: Evidence) -> float:
-    """The longest time from the end of trouble to a delivery that it had held up."""
-    return max((one.late for one in arrivals(evidence)), default=0.0)
+def heals(evidence: Evidence) -> dict[str, float]:
+    """For each kind of fault the longest time from its end, where no other still went on, to a delivery that it had held up."""
+    ends = {window.end: window.name for window in evidence.windows if window.name != NAME}
+    found: dict[str, float] = {}
+    for one in arrivals(evidence):
+        if name := ends.get(one.excused):
+            found[name] = max(found.get(name, 0.0), one.late)
+    return found
 
 
-def healthy(evidence: Evidence, alive_between: dict[str, list[Span]]) -> list[Violation]:
-    """/healthz is 200 whenever its process can answer: `alive_between` says when each one could."""
+def healthy(evidence: Evidence, awake: Mapping[str, Sequence[Span]]) -> list[Violation]:
+    """/healthz is 200 whenever its process can answer: `awake` says when each one could, but not what befell it at a fail point."""
     found = []
-    for url, spans in alive_between.items():
+    unknown = merged(
+        (window.start, window.end + WAKES) for window in evidence.windows if window.name in ("crash_at", NAME)
+    )
+    for url, spans in awake.items():
         wrong = [
             f"{probe.health} at {probe.at:.1f}"
             for probe in evidence.probes
-            if probe.url == url and probe.health != 200 and any(start <= probe.at <= end for start, end in spans)
+            if probe.url == url and probe.health != 200
+            if any(start <= probe.at and probe.at + ANSWERS <= end for start, end in spans)
+            and not _touches(probe.at, probe.at + ANSWERS, unknown)
         ]
         if wrong:
             found.append(Violation("I8 /healthz", f"{url}: {shortened(wrong)}"))
@@ -111,7 +125,8 @@ def healthy(evidence: Evidence, alive_between: dict[str, list[Span]]) -> list[Vi
 def readiness_is_true(evidence: Evidence, *, means: float = READY_MEANS) -> list[Violation]:
     """While a web process says that it is ready, what is committed reaches the clients on it in seconds."""
     found = []
-    holds = merged((hold.start, hold.end) for hold in evidence.holds)
+    others = [(window.start, window.end) for window in evidence.windows if window.name == NAME]
+    holds = merged([*((hold.start, hold.end) for hold in evidence.holds), *others])
     ready = {
         url: _ready_spans([probe for probe in evidence.probes if probe.url == url])
         for url in sorted({probe.url for probe in evidence.probes})

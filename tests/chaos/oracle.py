@@ -40,19 +40,21 @@ class Oracle:
     def __init__(self, database_url: str) -> None:
         self._url = database_url
         self._number = 0
+        self._began = False
+        self.began_anew = False  # was the slot lost, and with it a part of the order?
         self.commits: dict[str, int] = {}
 
     async def begin(self) -> None:
         """Make the slot: whatever is committed from now on is seen."""
         async with await self._connect() as session:
-            await session.execute(_MAKE, {"slot": SLOT})
+            await self._make(session)
 
     async def run(self) -> None:
         """Read on for ever, whatever happens to the server."""
         while True:
             try:
                 async with await self._connect() as session:
-                    await session.execute(_MAKE, {"slot": SLOT})
+                    await self._make(session)
                     while True:
                         await self._read_once(session)
                         await asyncio.sleep(EVERY)
@@ -62,10 +64,15 @@ class Oracle:
     async def finish(self) -> list[Row]:
         """Read the rest of the order, drop the slot, and read the table."""
         async with await self._connect() as session:
-            await session.execute(_MAKE, {"slot": SLOT})
+            await self._make(session)
             await self._read_once(session)
             await session.execute("SELECT pg_drop_replication_slot(%s)", [SLOT])
             return [_row(found) async for found in await session.execute(_TABLE)]
+
+    async def _make(self, session: psycopg.AsyncConnection[Any]) -> None:
+        made = await (await session.execute(_MAKE, {"slot": SLOT})).fetchone()
+        self.began_anew = self.began_anew or (self._began and made is not None)
+        self._began = True
 
     async def _read_once(self, session: psycopg.AsyncConnection[Any]) -> None:
         lsn = None

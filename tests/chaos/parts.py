@@ -32,6 +32,10 @@ class Part:
             status = await self._process.wait()
         assert status == 0, f"a part of the rig broke:\n{self._log.read_text()[-4000:]}"
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def say(self, word: str) -> None:
         """See the part's own words."""
         assert self._process.stdin is not None

@@ -40,8 +40,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A statement that failed. `postgres`: by an error that says that the server itself was away; else an error of another kind."""
+    """A statement of a transaction begun at `began` failed. `postgres`: by an error that says that the server itself was away."""
 
+    began: float
     at: float
     writer: str
     kind: str
@@ -111,10 +112,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A fault, from its beginning to when all was put right again."""
+    """A fault, from its beginning to when all was put right again; it was done at `broken`."""
 
     name: str
     start: float
+    broken: float
     end: float
     postgres: bool = False  # may it make writers fail?
     forgets: bool = False  # may it lose the end of what was committed?

@@ -7,64 +7,34 @@ After the last fault the writers end, the clients stay, and one last row for eve
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 import psycopg
 
+from tests.chaos import starvation
 from tests.chaos.bounds import given_back
 from tests.chaos.clients import STAY, ClientsConfig
+from tests.chaos.ensemble import Ensemble
+from tests.chaos.fault import Fault
 from tests.chaos.holdings import holdings
 from tests.chaos.oracle import Oracle
-from tests.chaos.parts import part
+from tests.chaos.parts import Part, part
 from tests.chaos.probes import probe
-from tests.chaos.records import Got, Notebook, Statement, Window, now, read
+from tests.chaos.records import Notebook, Statement, Window, now
 from tests.chaos.schedule import Planned, Schedule
 from tests.chaos.writer import INSERT, WriterConfig
 
 USERS = list(range(1, 13))
 CANARY = 13
 # Seconds. What is owed comes within the time that healing may take, and what was held comes back in it.
-QUIET_WITHIN = 25.0
+QUIET_WITHIN, LONGEST_QUIET = 25.0, 120.0
 LAST = "the last row"
-
-
-class Ensemble(Protocol):
-    """What a run needs to know of the servers and processes it plays on."""
-
-    @property
-    def database_url(self) -> str:
-        """The primary's, a superuser's, for writers; after a failover the new one's."""
-
-    @property
-    def redis_url(self) -> str:
-        """The primary's, straight."""
-
-    @property
-    def webs(self) -> Sequence[tuple[str, str]]:
-        """Each web process: the URL that clients use, and the one that leads straight to it."""
-
-    def pids(self) -> Mapping[str, int]:
-        """Rowcast's processes of now, by names that outlive restarts."""
-
-
-class Fault(Protocol):
-    """A kind of fault: `FAULTS[name]` of tests.chaos.faults."""
-
-    @property
-    def postgres(self) -> bool:
-        """May it make writers fail?"""
-
-    @property
-    def forgets(self) -> bool:
-        """May it lose the end of what was committed?"""
-
-    def __call__(self, ensemble: Any, **arguments: Any) -> AbstractAsyncContextManager[Any]:
-        """Broken on entry, put right on exit."""
 
 
 @dataclass(slots=True)
@@ -75,6 +45,8 @@ class Books:
     commits: dict[str, int] = field(default_factory=dict)
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
+    whole_order: bool = True  # does `commits` have everything that was committed?
+    awake: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # web URL → when it could answer
     broken: list[str] = field(default_factory=list)  # the rig's own failures
 
     def path(self, name: str) -> Path:
@@ -96,13 +68,19 @@ class Run:
         folder: Path,
         *,
         say: Callable[[str], None],
+        rate: float,
     ) -> None:
         self._ensemble = ensemble
         self._schedule = schedule
         self._faults = faults
         self._say = say
+        self._rate = rate
         self._books = Books(folder)
-        self._oracle = Oracle(ensemble.database_url)
+        self._oracle = Oracle(ensemble.writer_url)
+        self._parts: list[Part] = []
+        self._progress = True
+        self._touched: set[str] = set()
+        self._freed = asyncio.Condition()
 
     async def run(self) -> Books:
         """Play it to its end; the books."""
@@ -112,6 +90,7 @@ class Run:
         with Notebook(books.path("rig")) as book:
             async with self._watched(book):
                 async with part(self._clients()) as clients, part(self._writers()) as writers:
+                    self._parts = [clients, writers]
                     await self._play(book)
                     await writers.end()
                     clients.say(STAY)
@@ -120,23 +99,29 @@ class Run:
                 books.after = await self._given_back()
             for row in await self._oracle.finish():
                 book.note(row)
-        books.commits = self._oracle.commits
+        books.commits, books.whole_order = self._oracle.commits, not self._oracle.began_anew
+        books.awake = {
+            known: web.awake() for known, web in zip(self._ensemble.client_urls, self._ensemble.webs, strict=True)
+        }
         return books
 
     def _writers(self) -> WriterConfig:
-        return WriterConfig(
-            self._schedule.seed, self._ensemble.database_url, USERS, CANARY, str(self._books.path("writers"))
-        )
+        book = str(self._books.path("writers"))
+        return WriterConfig(self._schedule.seed, self._ensemble.writer_url, USERS, CANARY, book, rate=self._rate)
 
     def _clients(self) -> ClientsConfig:
-        urls = [known for known, _ in self._ensemble.webs]
+        urls = self._ensemble.client_urls
         book = str(self._books.path("clients"))
         return ClientsConfig(self._schedule.seed, urls, USERS, CANARY, book, self._schedule.seconds)
 
     @asynccontextmanager
     async def _watched(self, book: Notebook) -> AsyncIterator[None]:
         """Oracle and probes at work."""
-        watchers = [asyncio.ensure_future(self._oracle.run()), asyncio.ensure_future(probe(self._ensemble.webs, book))]
+        watchers = [
+            asyncio.ensure_future(self._oracle.run()),
+            asyncio.ensure_future(probe(self._web_urls(), book)),
+            asyncio.ensure_future(starvation.watch(self._pids, book)),
+        ]
         try:
             yield
         finally:
@@ -155,28 +140,54 @@ class Run:
     async def _inflict(self, planned: Planned, start: float, book: Notebook) -> None:
         await asyncio.sleep(max(0.0, start + planned.at - now()))
         kind = self._faults[planned.name]
-        began = now()
-        self._say(f"{began - start:6.1f} s  {planned.name} {planned.arguments} for {planned.seconds:g} s")
+        async with self._alone_with(kind.target(planned.arguments)):
+            began = broken = now()
+            self._say(f"{began - start:6.1f} s  {planned.name} {planned.arguments} for {planned.seconds:g} s")
+            try:
+                async with kind(self._ensemble, **planned.arguments):
+                    broken = now()
+                    await asyncio.sleep(planned.seconds)
+            except Exception:
+                self._books.broken.append(f"{planned.name} {planned.arguments}: {traceback.format_exc()}")
+            book.note(Window(planned.name, began, broken, now(), kind.postgres, kind.forgets))
+            self._say(f"{now() - start:6.1f} s  {planned.name} is over")
+
+    @asynccontextmanager
+    async def _alone_with(self, targets: set[str]) -> AsyncIterator[None]:
+        """Wait until no other fault touches any of these: putting right may take longer than was planned."""
+        async with self._freed:
+            await self._freed.wait_for(lambda: not self._touched & targets)
+            self._touched |= targets
         try:
-            async with kind(self._ensemble, **planned.arguments):
-                await asyncio.sleep(planned.seconds)
-        except Exception:
-            self._books.broken.append(f"{planned.name} {planned.arguments}: {traceback.format_exc()}")
-        book.note(Window(planned.name, began, now(), kind.postgres, kind.forgets))
-        self._say(f"{now() - start:6.1f} s  {planned.name} is over")
+            yield
+        finally:
+            async with self._freed:
+                self._touched -= targets
+                self._freed.notify_all()
 
     async def _all_quiet(self, book: Notebook) -> None:
         """One last row for everyone; wait until every client has it, or long enough."""
-        began = now()
-        async with await psycopg.AsyncConnection.connect(self._ensemble.database_url, autocommit=True) as session:
-            await session.execute(INSERT, (None, LAST, "the last of all", None))
-        book.note(Statement("rig", "alone", began, now(), "committed", [(LAST, None)]))
-        await _until(self._everybody_has_it, QUIET_WITHIN)
+        came = self._books.path("clients")
+        with came.open("rb") as lines:
+            lines.seek(0, os.SEEK_END)
+            began = now()
+            async with await psycopg.AsyncConnection.connect(self._ensemble.writer_url, autocommit=True) as session:
+                await session.execute(INSERT, (None, LAST, "the last of all", None))
+            book.note(Statement("rig", "alone", began, now(), "committed", [(LAST, None)]))
+            missing = {f"c{number}" for number in range(self._clients().clients)}
 
-    async def _everybody_has_it(self) -> bool:
-        lines = [(line, more["client"]) for line, more in read(self._books.path("clients"))]
-        everybody = {client for _, client in lines}
-        return everybody == {client for line, client in lines if isinstance(line, Got) and line.key == LAST}
+            async def everybody_has_it() -> bool:
+                for line in lines:
+                    self._progress = self._progress or b'"message"' in line
+                    if LAST.encode() in line:
+                        missing.discard(json.loads(line)["client"])
+                return not missing
+
+            # As long as rows come, however slowly, it is worth to wait: what was late is seen from the records.
+            until = now() + LONGEST_QUIET
+            while missing and self._progress and now() < until:
+                self._progress = False
+                await _until(everybody_has_it, QUIET_WITHIN)
 
     async def _given_back(self) -> dict[str, float]:
         """What is held once it is no more than before, or after long enough."""
@@ -191,7 +202,18 @@ class Run:
 
     async def _holdings(self) -> dict[str, float]:
         ensemble = self._ensemble
-        return await holdings(ensemble.pids(), ensemble.database_url, ensemble.redis_url)
+        return await holdings(self._places(), ensemble.writer_url, ensemble.redis.primary.url)
+
+    def _places(self) -> dict[str, int]:
+        return {place.name: place.pid for place in self._ensemble.places.values() if place.running}
+
+    def _pids(self) -> list[int]:
+        """Of the rig, its parts, and Rowcast's processes."""
+        return [os.getpid(), *(each.pid for each in self._parts), *self._places().values()]
+
+    def _web_urls(self) -> list[tuple[str, str]]:
+        """Of each web process: the URL that clients use, and the one that leads straight to it."""
+        return list(zip(self._ensemble.client_urls, (web.url for web in self._ensemble.webs), strict=True))
 
 
 async def _until(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:

@@ -116,8 +116,14 @@ def swapped(evidence: Evidence) -> None:
         (checks.log_is_true, lambda evidence: evidence.statements.append(statement("c", 3, outcome="rolled back"))),
         (checks.log_is_true, lambda evidence: evidence.commits.pop("b")),
         (checks.log_is_true, lambda evidence: evidence.commits.update(a=3, c=1)),
-        (bounds.writers_unharmed, lambda evidence: evidence.failures.append(Failure(5, "w1", "alone", True, "away"))),
-        (bounds.writers_unharmed, lambda evidence: evidence.failures.append(Failure(5, "w1", "alone", False, "odd"))),
+        (
+            bounds.writers_unharmed,
+            lambda evidence: evidence.failures.append(Failure(5, 5, "w1", "alone", True, "away")),
+        ),
+        (
+            bounds.writers_unharmed,
+            lambda evidence: evidence.failures.append(Failure(5, 5, "w1", "alone", False, "odd")),
+        ),
         (healing.alive, lambda evidence: evidence.clients.append(Client("c3", 1, "now"))),
     ],
 )
@@ -131,10 +137,10 @@ def test_a_row_that_is_late_without_excuse_is_found() -> None:
     evidence = good()
     evidence.clients[0].story[-1] = message("c", 13, 14.2)
     assert healing.alive(evidence)
-    evidence.windows.append(Window("some fault", 2, 5))
+    evidence.windows.append(Window("some fault", 2, 5, 5))
     assert not healing.alive(evidence)
-    assert healing.slowest_heal(evidence) == pytest.approx(9.2)
-    evidence.windows[0] = Window("some fault", 2, 4)
+    assert healing.heals(evidence) == {"some fault": pytest.approx(9.2)}
+    evidence.windows[0] = Window("some fault", 2, 4, 4)
     assert healing.alive(evidence)
 
 
@@ -142,7 +148,7 @@ def test_a_row_that_is_late_without_excuse_is_found() -> None:
     "excuse",
     [
         lambda evidence: evidence.holds.append(Hold(2.9, 8)),
-        lambda evidence: evidence.windows.extend([Window("one", 1, 3), Window("the next", 9, 12)]),
+        lambda evidence: evidence.windows.extend([Window("one", 1, 3, 3), Window("the next", 9, 12, 12)]),
         lambda evidence: evidence.clients[0].story[-1:-1].extend([Turn(2.5, "left"), Got(14, "hello", 12)]),
     ],
 )
@@ -167,23 +173,23 @@ def test_a_web_process_that_says_it_is_ready_and_delivers_late_is_found() -> Non
 def test_a_process_that_can_answer_and_does_not_is_found() -> None:
     evidence = good()
     evidence.probes = [Probe(1, WEB, 200, 200), Probe(2, WEB, 503, None)]
-    assert healing.healthy(evidence, {WEB: [(0, 3)]})
-    assert not healing.healthy(evidence, {WEB: [(0, 1.5)]})
+    assert healing.healthy(evidence, {WEB: [(0, 5)]})
+    assert not healing.healthy(evidence, {WEB: [(0, 4)]})
 
 
 def test_writers_may_fail_only_while_postgres_itself_is_away() -> None:
     evidence = good()
-    evidence.failures = [Failure(5, "w1", "alone", True, "away")]
-    evidence.windows = [Window("a fault of Redis", 4, 6)]
+    evidence.failures = [Failure(5, 5, "w1", "alone", True, "away")]
+    evidence.windows = [Window("a fault of Redis", 4, 6, 6)]
     assert bounds.writers_unharmed(evidence)
-    evidence.windows = [Window("a fault of Postgres", 4, 6, postgres=True)]
+    evidence.windows = [Window("a fault of Postgres", 4, 6, 6, postgres=True)]
     assert not bounds.writers_unharmed(evidence)
 
 
 def test_inserts_that_wait_for_a_fault_are_found() -> None:
     evidence = good()
     evidence.timings = [Timing(number, 0.01) for number in range(100)]
-    evidence.windows = [Window("a fault of Redis", 200, 300)]
+    evidence.windows = [Window("a fault of Redis", 200, 300, 300)]
     evidence.timings += [Timing(200 + number, 0.02) for number in range(90)]
     assert not bounds.writers_unharmed(evidence)
     evidence.timings += [Timing(290 + number / 10, 1.0) for number in range(10)]
@@ -206,14 +212,14 @@ def test_only_a_lost_tail_allows_what_it_causes() -> None:
     evidence.commits = {"a": 1, "b": 2}
     wanted = (checks.log_is_true, checks.no_duplicate, checks.one_order, checks.no_phantom, checks.honest_gap)
     assert all(check(evidence) for check in wanted)
-    evidence = replace(evidence, windows=[Window("failover", 4, 5, postgres=True, forgets=True)])
+    evidence = replace(evidence, windows=[Window("failover", 4, 5, 5, postgres=True, forgets=True)])
     assert [one for check in checks.DELIVERY for one in check(evidence)] == []
 
 
 def test_records_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
     before = good()
     path = tmp_path / "book.jsonl"
-    others: list[Line] = [Timing(1, 2), Hold(1, 2), Window("w", 1, 2), Probe(1, WEB, None, 200)]
+    others: list[Line] = [Timing(1, 2), Hold(1, 2), Window("w", 1, 2, 2), Probe(1, WEB, None, 200)]
     with Notebook(path) as book:
         for line in [*before.statements, *before.rows, *others]:
             book.note(line)

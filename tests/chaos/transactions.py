@@ -21,7 +21,7 @@ _BULK: LiteralString = "INSERT INTO notifications (user_id, key, message) SELECT
 _WITH_ID: LiteralString = "INSERT INTO notifications (id, user_id, key, message) VALUES (%s, %s, %s, 'mine')"
 _OR_UPDATE: LiteralString = (
     "INSERT INTO notifications (id, user_id, key, message) VALUES (%s, %s, %s, 'not mine') "
-    "ON CONFLICT (id) DO UPDATE SET is_viewed = true"
+    "ON CONFLICT (id) DO UPDATE SET is_viewed = true RETURNING seq IS NULL"
 )
 _MERGE: LiteralString = (
     "MERGE INTO notifications AS n USING (VALUES (%s::bigint, %s::text)) AS r (u, k) ON n.id = -1 "
@@ -174,7 +174,7 @@ async def as_replica(w: Writer) -> None:
 
 
 async def locked(w: Writer) -> None:
-    """Another session waits for the row's commit, gets its lock before the bridge may, and keeps it."""
+    """Another session waits for the row's commit, gets its lock often before the bridge can, and keeps it."""
     attempt = w.attempt("locked")
     row = w.row()
     other = await w.connect()
@@ -190,12 +190,13 @@ async def locked(w: Writer) -> None:
         since = now()
         try:
             await _commit(w, attempt)
-            await waiting
-            await w.pause(w.rng.choice([0.1, 0.5, 2]))
+            won = await (await waiting).fetchone()
+            await w.pause(w.rng.choice([0.1, 0.1, 0.5, 2]))
             await other.execute("COMMIT")
         finally:
             await other.close()
             await asyncio.gather(waiting, return_exceptions=True)
+        if won and won[0]:
             w.held(since)
     finally:
         await other.close()
@@ -263,7 +264,7 @@ KINDS: dict[str, tuple[float, Kind]] = {
     "canary": (2, canary),
     "held open": (1, held_open),
     "old transaction": (1, old_transaction),
-    "locked": (1, locked),
+    "locked": (0.3, locked),
     "copy": (0.5, copied),
     "insert select": (0.5, selected),
     "long body": (0.3, long_body),

@@ -7,16 +7,18 @@ from collections import Counter
 from tests.chaos import bounds, checks, healing
 from tests.chaos.evidence import Evidence, Violation, gather
 from tests.chaos.run import Books
+from tests.chaos.starvation import NAME
 
 
 def judged(books: Books) -> tuple[Evidence, list[Violation]]:
     """All evidence, and every promise that was broken."""
     evidence = gather(books.paths)
-    evidence.commits = books.commits
+    evidence.commits, evidence.whole_order = books.commits, books.whole_order
     found = [Violation("rig", text) for text in books.broken]
     found += [one for check in checks.DELIVERY for one in check(evidence)]
     found += healing.alive(evidence)
     found += healing.readiness_is_true(evidence)
+    found += healing.healthy(evidence, books.awake)
     found += bounds.writers_unharmed(evidence)
     found += bounds.given_back(books.before, books.after)
     return evidence, found
@@ -28,6 +30,7 @@ def figures(evidence: Evidence) -> list[tuple[str, str]]:
     committed = [one for one in evidence.statements if one.outcome == "committed"]
     opened = [len(client.turns("opened")) for client in evidence.clients]
     resets = Counter(event.reason for client in evidence.clients for event in client.events("reset"))
+    heals = sorted(healing.heals(evidence).items(), key=lambda heal: -heal[1])
     return [
         ("rows in the table", f"{len(evidence.rows):,}"),
         ("transactions committed", f"{len({(one.writer, one.ended) for one in committed}):,}"),
@@ -38,8 +41,12 @@ def figures(evidence: Evidence) -> list[tuple[str, str]]:
         ("connections of clients", f"{sum(opened):,}"),
         ("reconnections", f"{sum(max(count - 1, 0) for count in opened):,}"),
         ("resets", ", ".join(f"{count} {reason}" for reason, count in resets.items()) or "0"),
-        ("faults", str(len(evidence.windows))),
-        ("slowest heal", f"{healing.slowest_heal(evidence):.2f} s"),
+        ("faults", str(sum(window.name != NAME for window in evidence.windows))),
+        (
+            "seconds without a processor",
+            f"{sum(one.end - one.start for one in evidence.windows if one.name == NAME):.0f}",
+        ),
+        ("slowest heals", ", ".join(f"{seconds:.1f} s {name}" for name, seconds in heals[:4]) or "none"),
         ("insert p50 / p99 outside faults", _quantiles(outside)),
         ("insert p50 / p99 in faults", _quantiles(inside)),
         ("failures while Postgres was away", str(sum(one.postgres for one in evidence.failures))),

@@ -152,7 +152,7 @@ class Writer:
         names = list(kinds)
         weights = [self._config.weights.get(name, kinds[name][0]) for name in names]
         while not self.stopping.is_set() or self._unknown:
-            kind = self.rng.choices(names, weights)[0]
+            kind, began = self.rng.choices(names, weights)[0], now()
             try:
                 if self._session is None or self._session.closed:
                     self._session = await self.connect()
@@ -160,14 +160,14 @@ class Writer:
                 if not self.stopping.is_set():
                     await kinds[kind][1](self)
             except psycopg.Error as error:
-                self._failed(kind, error)
+                self._failed(kind, began, error)
                 await self._away()
             await self.pause(self.rng.expovariate(self._config.rate))
 
-    def _failed(self, kind: str, error: psycopg.Error) -> None:
+    def _failed(self, kind: str, began: float, error: psycopg.Error) -> None:
         away = postgres_is_away(error)
         text = f"{type(error).__name__}: {str(error).strip()[:300]}"
-        self._book.note(Failure(now(), self.name, kind, away, text))
+        self._book.note(Failure(began, now(), self.name, kind, away, text))
         for attempt in list(self._open):
             self.ended(attempt, "unknown" if attempt.committing and away else "rolled back")
 
