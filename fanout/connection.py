@@ -16,7 +16,7 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from core.errors import ConfigurationError, RedisUnavailableError, RedisUnfitError
 
@@ -56,6 +56,18 @@ class RedisConnection:
         with _redis_errors("reading"):
             async with asyncio.timeout(timeout):
                 return [await self._raw.read_response(timeout=math.inf) for _ in range(count)]
+
+    async def role(self, timeout: float) -> str | None:
+        """ "master" or "replica", as the server calls itself; None if it does not say: an ACL or a proxy may be in the way."""
+        await self.send([(b"HELLO",)])
+        try:
+            told = await self.receive(timeout)
+        except RedisUnavailableError as error:
+            if isinstance(error.__cause__, ResponseError):
+                return None
+            raise
+        role = dict(zip(told[::2], told[1::2], strict=True)).get(b"role")
+        return None if role is None else role.decode()
 
 
 @asynccontextmanager

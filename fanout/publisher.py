@@ -30,6 +30,7 @@ QUEUE_BYTES = 8 << 20
 REPLY_TIMEOUT = 3.0
 ROOM_TIMEOUT = 1.0
 ATTEMPTS = 2
+LOOK_EVERY = 1.0
 
 
 @dataclass(slots=True)
@@ -62,6 +63,7 @@ class Publisher:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self.connected = False
+        self._next_look = clock.now()
 
     async def offer(self, batch: Batch) -> bool:
         """Queue a batch; False if it was dropped because Redis does not take them (waits at most 1 s to find out, and then only once)."""
@@ -109,8 +111,12 @@ class Publisher:
     async def _connected_once(self, attempt: Attempt) -> None:
         try:
             async with open_connection(self._redis, name="rowcast-bridge") as connection:
+                self._next_look = self._clock.now()
+                await self._refuse_replica(connection)
                 self.connected = True
                 while True:
+                    await self._wait_for_batch()
+                    await self._refuse_replica(connection)
                     await self._send_next(connection)
                     attempt.succeeded()
         finally:
@@ -119,10 +125,20 @@ class Publisher:
             self.connected = False
             self._give_up_on_failed()
 
-    async def _send_next(self, connection: RedisConnection) -> None:
+    async def _refuse_replica(self, connection: RedisConnection) -> None:
+        """Leave a server that was the primary once. It takes every message, says OK, and hands it to nobody who listens at the new primary."""
+        if (now := self._clock.now()) < self._next_look:
+            return
+        self._next_look = now + LOOK_EVERY
+        if await connection.role(REPLY_TIMEOUT) == "replica":
+            raise RedisUnavailableError("This Redis is a replica: who listens at the primary would hear nothing.")
+
+    async def _wait_for_batch(self) -> None:
         while not self._queue:
             self._arrived.clear()
             await self._arrived.wait()
+
+    async def _send_next(self, connection: RedisConnection) -> None:
         batch = self._queue[0]
         batch.tries += 1
         await self._send(connection, batch)

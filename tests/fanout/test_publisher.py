@@ -176,6 +176,36 @@ async def test_a_batch_whose_answer_was_lost_is_sent_again_whole(
         await hears(raw, 2, 3, (1, 3), 4, (3, 4))
 
 
+async def test_a_server_that_became_a_replica_is_left(
+    own_valkey: OwnValkey, admin: redis.Redis, raw: RedisConnection
+) -> None:
+    """It would go on saying OK; who listens at the new primary would never hear of it, and nothing would tell."""
+    await subscribe(raw, MARKS, USER)
+    clock = HandClock()
+    async with publishing(own_valkey.url, clock) as publisher:
+        await publisher.offer(batch(0, 1, (1, USER)))
+        await hears(raw, 1, (0, 1))
+        await ask(admin, "REPLICAOF", "127.0.0.1", 9)
+        clock.advance(module.LOOK_EVERY)
+        await publisher.offer(batch(1, 2, (2, USER)))
+        await until(lambda: clock.sleeping > 0)
+        assert not publisher.connected
+        await ask(admin, "REPLICAOF", "NO", "ONE")
+        clock.advance(10)
+        await hears(raw, 2, (1, 2))
+
+
+async def test_a_server_that_does_not_say_what_it_is_counts_as_the_primary(
+    own_valkey: OwnValkey, admin: redis.Redis, raw: RedisConnection
+) -> None:
+    """An ACL may forbid to ask, or a proxy not know how."""
+    await ask(admin, "ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-hello")
+    await subscribe(raw, MARKS, USER)
+    async with publishing(limited(own_valkey.url, "app")) as publisher:
+        await publisher.offer(batch(0, 1, (1, USER)))
+        await hears(raw, 1, (0, 1))
+
+
 async def test_no_answer_is_an_error(
     own_valkey: OwnValkey, link: Wire, raw: RedisConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
