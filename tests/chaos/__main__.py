@@ -13,12 +13,11 @@ from pathlib import Path
 from tests.chaos.faults import FAULTS
 from tests.chaos.play import Played, play, shortest
 from tests.chaos.schedule import Schedule, draw, draw_shape, draw_soak
-from tests.chaos.verdict import figures
 from tests.parts import ROOT
 
 RESULTS = ROOT / "test-results"
 # What a long run lives with all day; nothing that Postgres itself forgets or fails by.
-LIGHT = ["kill", "reset", "delay", "slice_", "cut", "kill_clients", "end_sessions", "freeze", "long_transaction"]
+LIGHT = ["kill", "reset", "delay", "slice", "cut", "kill_clients", "end_sessions", "freeze", "long_transaction"]
 
 
 def main() -> int:
@@ -68,7 +67,7 @@ def _schedule(options: argparse.Namespace) -> Schedule:
 
 def _tell(schedule: Schedule, played: Played) -> None:
     _say(f"\nseed {schedule.seed} on {schedule.shape}")
-    for name, value in figures(played.evidence):
+    for name, value in played.figures:
         _say(f"  {name:<34} {value}")
     counted = Counter(fault.name for fault in schedule.faults)
     _say(f"  {'kinds of faults':<34} {', '.join(f'{count} {name}' for name, count in sorted(counted.items()))}")

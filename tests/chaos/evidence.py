@@ -8,7 +8,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.chaos.records import Client, Failure, Got, Hold, Line, Probe, Row, Statement, Timing, Turn, Window, read
+from tests.chaos.records import (
+    Client,
+    Failure,
+    Got,
+    Hold,
+    Line,
+    Probe,
+    Row,
+    Sample,
+    Statement,
+    Timing,
+    Turn,
+    Window,
+    read,
+)
 
 
 class Violation(NamedTuple):
@@ -31,6 +45,7 @@ class Evidence:
     rows: list[Row] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     commits: dict[str, int] = field(default_factory=dict)
     whole_order: bool = True
 
@@ -95,6 +110,8 @@ def _file(found: Evidence, line: Line) -> None:
             found.windows.append(line)
         case Probe():
             found.probes.append(line)
+        case Sample():
+            found.samples.append(line)
 
 
 def shortened(items: Sequence[object], most: int = 5) -> str:

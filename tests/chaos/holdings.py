@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 import psutil
 import psycopg
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tests.chaos.records import Notebook, Sample, now
 
 _OWN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'rowcast%'"
 _QUEUE = "SELECT ceil(100 * pg_notification_queue_usage())"
@@ -25,6 +30,15 @@ def _of_processes(pids: Mapping[str, int]) -> dict[str, float]:
         found[f"{name} descriptors"] = process.num_fds()
         found[f"{name} threads"] = process.num_threads()
     return found
+
+
+async def sample(look: Callable[[], Awaitable[dict[str, float]]], book: Notebook, every: float) -> None:
+    """Write down what is held, again and again, whenever it can be seen."""
+    while True:
+        with suppress(psycopg.Error, RedisError, OSError, psutil.Error, TimeoutError):
+            async with asyncio.timeout(every):
+                book.note(Sample(now(), await look()))
+        await asyncio.sleep(every)
 
 
 async def _of_postgres(url: str) -> dict[str, float]:

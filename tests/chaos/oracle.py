@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import suppress
 from typing import Any, LiteralString
 
 import psycopg
@@ -31,7 +32,7 @@ _TABLE: LiteralString = (
     "SELECT id, user_id, key, message, channel_type, data::text, seq, is_viewed FROM notifications ORDER BY id"
 )
 _KEY = re.compile(r" key\[text\]:'([^']*)'")
-EVERY = 0.5
+EVERY, TRIES = 0.5, 20
 
 
 class Oracle:
@@ -63,6 +64,13 @@ class Oracle:
 
     async def finish(self) -> list[Row]:
         """Read the rest of the order, drop the slot, and read the table."""
+        for _ in range(TRIES):
+            with suppress(psycopg.OperationalError):  # the session of `run` may not have let go of the slot yet
+                return await self._finish()
+            await asyncio.sleep(EVERY)
+        return await self._finish()
+
+    async def _finish(self) -> list[Row]:
         async with await self._connect() as session:
             await self._make(session)
             await self._read_once(session)

@@ -14,7 +14,7 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.run import Run
 from tests.chaos.schedule import Planned, Schedule
 from tests.chaos.shrink import shrink
-from tests.chaos.verdict import judged
+from tests.chaos.verdict import figures, held, judged
 from tests.parts import ROOT
 
 Say = Callable[[str], None]
@@ -26,6 +26,7 @@ class Played:
 
     evidence: Evidence
     violations: list[Violation]
+    figures: list[tuple[str, str]]
     folder: Path
 
 
@@ -39,7 +40,7 @@ async def play(schedule: Schedule, folder: Path, say: Say, *, rate: float = 12.0
         finally:
             _keep_logs(e, folder)
     evidence, violations = await asyncio.to_thread(judged, books)
-    return Played(evidence, violations, folder)
+    return Played(evidence, violations, figures(evidence) + held(books, evidence), folder)
 
 
 def _keep_logs(e: Ensemble, folder: Path) -> None:

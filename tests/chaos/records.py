@@ -132,9 +132,17 @@ class Probe:
     health: int | None
 
 
-Line: TypeAlias = Statement | Timing | Failure | Hold | Got | Turn | Row | Window | Probe
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was held on to at one moment: see `holdings`."""
+
+    at: float
+    held: dict[str, float]
+
+
+Line: TypeAlias = Statement | Timing | Failure | Hold | Got | Turn | Row | Window | Probe | Sample
 _KINDS: dict[str, Any] = {
-    kind.__name__: kind for kind in (Statement, Timing, Failure, Hold, Got, Turn, Row, Window, Probe)
+    kind.__name__: kind for kind in (Statement, Timing, Failure, Hold, Got, Turn, Row, Window, Probe, Sample)
 }
 
 

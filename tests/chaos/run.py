@@ -22,7 +22,7 @@ from tests.chaos.bounds import given_back
 from tests.chaos.clients import STAY, ClientsConfig
 from tests.chaos.ensemble import Ensemble
 from tests.chaos.fault import Fault
-from tests.chaos.holdings import holdings
+from tests.chaos.holdings import holdings, sample
 from tests.chaos.oracle import Oracle
 from tests.chaos.parts import Part, part
 from tests.chaos.probes import probe
@@ -34,6 +34,7 @@ USERS = list(range(1, 13))
 CANARY = 13
 # Seconds. What is owed comes within the time that healing may take, and what was held comes back in it.
 QUIET_WITHIN, LONGEST_QUIET = 25.0, 120.0
+SAMPLE_EVERY = 10.0
 LAST = "the last row"
 
 
@@ -121,6 +122,7 @@ class Run:
             asyncio.ensure_future(self._oracle.run()),
             asyncio.ensure_future(probe(self._web_urls(), book)),
             asyncio.ensure_future(starvation.watch(self._pids, book)),
+            asyncio.ensure_future(sample(self._holdings, book, SAMPLE_EVERY)),
         ]
         try:
             yield

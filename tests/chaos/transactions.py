@@ -265,8 +265,8 @@ KINDS: dict[str, tuple[float, Kind]] = {
     "held open": (1, held_open),
     "old transaction": (1, old_transaction),
     "locked": (0.3, locked),
-    "copy": (0.5, copied),
-    "insert select": (0.5, selected),
+    "copy": (0.25, copied),
+    "insert select": (0.25, selected),
     "long body": (0.3, long_body),
     "timed out": (0.5, timed_out),
 }

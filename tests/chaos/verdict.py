@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from tests.chaos import bounds, checks, healing
 from tests.chaos.evidence import Evidence, Violation, gather
@@ -51,6 +52,30 @@ def figures(evidence: Evidence) -> list[tuple[str, str]]:
         ("insert p50 / p99 in faults", _quantiles(inside)),
         ("failures while Postgres was away", str(sum(one.postgres for one in evidence.failures))),
     ]
+
+
+def held(books: Books, evidence: Evidence) -> list[tuple[str, str]]:
+    """What was held before, at most on the way, and in the end; of memory, descriptors and threads the process with the most."""
+    every = [books.before, *(sample.held for sample in evidence.samples), books.after]
+    kinds = (
+        "memory",
+        "descriptors",
+        "threads",
+        "postgres sessions",
+        "redis subscriptions",
+        "redis clients",
+        "notify queue",
+    )
+    return [(f"{kind}: before, most, after", _three([_most(one, kind) for one in every])) for kind in kinds]
+
+
+def _most(sample: Mapping[str, float], kind: str) -> float:
+    scale = 2**20 if kind == "memory" else 1
+    return max((value / scale for name, value in sample.items() if name.endswith(kind)), default=0.0)
+
+
+def _three(values: Sequence[float]) -> str:
+    return f"{values[0]:,.0f}, {max(values):,.0f}, {values[-1]:,.0f}"
 
 
 def _quantiles(seconds: list[float]) -> str:
