@@ -36,10 +36,11 @@ TRY_EVERY = 1.0
 PATIENCE = 10.0
 IDLE = 4.0
 EMPTY_TIMEOUT = 2.0
+OK = "ok"
 
 
 async def run_follower(session: Connection, clock: Clock, following: Callable[[], None]) -> None:
-    """Return once the session holds the leader lock; `following` is called if that is not at once.
+    """Return once the session holds the leader lock; `following` is called after each time that it doesn't.
 
     Raises DatabaseUnavailableError when the session is lost.
     """
@@ -48,6 +49,7 @@ async def run_follower(session: Connection, clock: Clock, following: Callable[[]
         _log.info("leader.following")
         complained = False
         while not await leadership.try_lead(session):
+            following()
             complained = await _end_stuck_leader(session, complained)
             await clock.sleep(TRY_EVERY)
     _log.info("leader.leading")
@@ -87,6 +89,15 @@ class Leader:
         self._listener = Listener(config.database_url, self._bell, clock)
         self._pruner = Pruner(config.database_url, config.retention, clock) if config.retention else None
         self._sequencer = Sequencer(session, self._bell, self._relay, config, clock, proved=proved)
+
+    def ready(self) -> dict[str, str]:
+        """What is not as it should be beside the claim session, by part; else "ok"."""
+        down = sum(not publisher.connected for publisher in self._publishers)
+        return {
+            "listen": OK if self._listener.hears else "no LISTEN session answers: rows wait for the poll",
+            "read": OK if self._relay.reads else "no session for reading answers: rows reach streams late",
+            "redis": f"{down} of {len(self._publishers)} buckets can't be published to" if down else OK,
+        }
 
     def stop(self) -> None:
         """Finish the batch in hand and leave."""

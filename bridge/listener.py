@@ -26,12 +26,19 @@ class Listener:
         self._bell = bell
         self._clock = clock
         self._queue_is_full = False
+        self._attempt: Attempt | None = None
+
+    @property
+    def hears(self) -> bool:
+        """Would a NOTIFY be heard now?"""
+        return self._attempt is not None and self._attempt.lives
 
     async def run(self) -> None:
         """Listen and listen again; returns only by cancellation."""
         await supervise("postgres listen", self._listen_once, clock=self._clock)
 
     async def _listen_once(self, attempt: Attempt) -> None:
+        self._attempt = attempt
         async with session(self._url, name="rowcast-listen") as connection:
             try:
                 await listen(connection)
@@ -44,6 +51,7 @@ class Listener:
                         async for _ in heard:
                             self._bell.ring()
                     self._note_queue(await queue_usage(connection))
+                    attempt.succeeded()
             finally:
                 self._bell.connected = False
 

@@ -88,6 +88,12 @@ class Relay:
         self._shedding = False
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
+        self._attempt: Attempt | None = None
+
+    @property
+    def reads(self) -> bool:
+        """Are ranges read, or would they be if any came?"""
+        return self._attempt is not None and self._attempt.lives
 
     # What the sequencer calls
 
@@ -138,10 +144,11 @@ class Relay:
         return await happens(self._room, ROOM_TIMEOUT)
 
     async def _read_while_connected(self, attempt: Attempt) -> None:
+        self._attempt = attempt
         try:
             async with session(self._url, name="rowcast-read") as connection:
-                attempt.succeeded()
                 while True:
+                    attempt.succeeded()
                     if await self._something_queued():
                         await self._handle(connection, self._queue[0])
                         self._done()
@@ -202,6 +209,8 @@ class Relay:
         if pile.size >= PIECE_BYTES:
             taken = await self._ways[bucket].offer(Batch(Range(pile.start, event.seq), pile.messages, part=True))
             pile.ended = not taken
+            if self._attempt is not None:
+                self._attempt.succeeded()
             pile.start, pile.messages, pile.size = event.seq, [], 0
 
     def _done(self) -> None:

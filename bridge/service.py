@@ -8,7 +8,7 @@ from enum import StrEnum
 import structlog
 
 from bridge.config import BridgeConfig
-from bridge.leader import Leader, run_follower
+from bridge.leader import OK, Leader, run_follower
 from core.clock import Clock, happens
 from core.supervise import Attempt, supervise
 from db.connect import session
@@ -42,7 +42,7 @@ class Bridge:
         self._stopping = asyncio.Event()
         self._left = asyncio.Event()
         self._leader: Leader | None = None
-        self._publishers: list[Publisher] = []
+        self._attempt: Attempt | None = None
         self.role = Role.CONNECTING
 
     def stop(self) -> None:
@@ -52,12 +52,12 @@ class Bridge:
             self._leader.stop()
 
     def ready(self) -> dict[str, str]:
-        """What is not as it should be, by part; all "ok" if this bridge leads with Redis at hand, or stands by."""
-        checks = {"postgres": "ok" if self.role is not Role.CONNECTING else "no session"}
-        if self.role is Role.LEADER:
-            down = [publisher for publisher in self._publishers if not publisher.connected]
-            checks["redis"] = f"{len(down)} of {len(self._publishers)} buckets not connected" if down else "ok"
-        return checks
+        """What is not as it should be, by part; all "ok" if this bridge leads, with all it needs for that at hand, or stands by."""
+        if self._stopping.is_set():
+            return {"bridge": "it was told to stop"}
+        answers = self._attempt is not None and self._attempt.lives
+        checks = {"postgres": OK if answers else "no session for claiming answers"}
+        return checks | (self._leader.ready() if self._leader else {})
 
     async def run(self) -> None:
         """Follow and lead; returns after `stop`, within 5 s."""
@@ -76,15 +76,16 @@ class Bridge:
             _log.warning("bridge.stop_timeout", hint="the lock goes with the session; another bridge takes over")
 
     async def _follow_then_lead(self, attempt: Attempt) -> None:
+        self._attempt = attempt
         try:
             async with session(self._config.database_url, name="rowcast-claim") as connection:
                 facts = await inspect(connection, part="bridge")
                 self.role = Role.FOLLOWER
                 await run_follower(connection, self._clock, following=attempt.succeeded)
                 buckets = Buckets(facts.buckets, self._prefix)
-                self._publishers = [Publisher(self._redis, buckets, n, self._clock) for n in range(buckets.count)]
+                publishers = [Publisher(self._redis, buckets, n, self._clock) for n in range(buckets.count)]
                 self._leader = Leader(
-                    connection, self._config, buckets, self._publishers, self._clock, proved=attempt.succeeded
+                    connection, self._config, buckets, publishers, self._clock, proved=attempt.succeeded
                 )
                 if self._stopping.is_set():
                     self._leader.stop()

@@ -7,6 +7,7 @@ through `Attempt.succeeded`. Each loss is logged once, with its reason, again on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,20 +21,31 @@ _log = structlog.get_logger("supervise")
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
+# A connection that has not proved itself for so long hangs, whatever its own timeouts allow. Those that idle are pinged each second.
+SILENCE = 3.0
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at being connected; the body calls `succeeded()` when the connection has proved itself."""
+    """One try at being connected; the body calls `succeeded()` when the connection has proved itself, each time anew."""
 
     name: str
     failures: int
+    clock: Clock
     worked: bool = field(default=False, init=False)
+    over: bool = field(default=False, init=False)
+    _proved: float = field(default=-math.inf, init=False)
 
     def succeeded(self) -> None:
         if not self.worked and self.failures:
             _log.info("connection.restored", connection=self.name, failures=self.failures)
         self.worked = True
+        self._proved = self.clock.now()
+
+    @property
+    def lives(self) -> bool:
+        """Has the connection proved itself in the last 3 s, and not ended since?"""
+        return not self.over and self.clock.now() - self._proved <= SILENCE
 
 
 def delay_after(failures: int, clock: Clock) -> float:
@@ -58,7 +70,7 @@ async def supervise(
     failures = 0
     told: str | None = None
     while True:
-        attempt = Attempt(name, failures)
+        attempt = Attempt(name, failures, clock)
         reason: str | None = None
         try:
             await body(attempt)
@@ -67,6 +79,8 @@ async def supervise(
             if not isinstance(cause, RowcastError) or isinstance(cause, fatal):
                 raise
             reason = str(cause)
+        finally:
+            attempt.over = True
         if until():
             return
         failures = 1 if attempt.worked else failures + 1

@@ -106,18 +106,24 @@ class Bucket:
         return self._joined.is_set() and self._clock.now() - self._life > SILENCE
 
     @property
+    def subscribed(self) -> bool:
+        """Is every channel of the bucket confirmed?"""
+        return self._joined.is_set()
+
+    @property
     def joined_up(self) -> bool:
         """Joined, and with nothing left to re-read?"""
         return self._joined.is_set() and self._rereads_done == self._rereads_wanted
 
     @property
-    def _marked(self) -> bool:
+    def marked(self) -> bool:
+        """Was a mark of a leader heard within 3 s?"""
         return self._mark_heard is not None and self._clock.now() - self._mark_heard <= SILENCE
 
     @property
     def fresh(self) -> bool:
         """Does delivery run as it should: joined up, and a mark heard within 3 s?"""
-        return self._marked and self.joined_up
+        return self.marked and self.joined_up
 
     @property
     def known(self) -> int:
@@ -170,7 +176,7 @@ class Bucket:
                     if not self._handle_next():
                         break
                 await asyncio.sleep(0)
-            elif not await self._woken(REREAD_EVERY) and not self._marked:
+            elif not await self._woken(REREAD_EVERY) and not self.marked:
                 self._want_reread()
 
     def _count_life(self, mark: Mark) -> None:

@@ -79,12 +79,23 @@ class Hub:
         """How many streams are open."""
         return sum(len(bucket.mailboxes) for bucket in self._buckets)
 
+    def ready(self) -> dict[str, str | None]:
+        """What keeps this process from being fit to serve, by part; None for nothing."""
+        redis = all(bucket.subscribed for bucket in self._buckets)
+        marks = all(bucket.marked for bucket in self._buckets)
+        return {
+            "redis": None if redis else "Redis has not confirmed the subscriptions.",
+            "rereads": None if self.connected() or not redis else "What was missed has not been read from Postgres yet.",
+            "marks": None if marks else "No mark of the bridge was heard in the last 3 seconds: is a bridge running?",
+            **({"server": "The server is stopping."} if self._draining else {}),
+        }
+
     def connected(self) -> bool:
         """Is every bucket subscribed, with nothing left to re-read?"""
         return all(bucket.joined_up for bucket in self._buckets)
 
     def fresh(self) -> bool:
-        """Does every bucket hear marks of a leader that is alive?"""
+        """The same, and does every bucket hear marks of a leader that is alive?"""
         return all(bucket.fresh for bucket in self._buckets)
 
     # Its life

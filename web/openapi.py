@@ -206,7 +206,10 @@ def _compat(ids: UserIdType) -> Schema:
 
 
 def _health() -> Schema:
-    fitness = "Postgres answers within a second, Redis has confirmed the subscriptions, a mark of the bridge was heard in the last 3 s."
+    fitness = (
+        "Postgres answers within a second, Redis has confirmed the subscriptions, what was missed meanwhile is read again, "
+        "a mark of the bridge was heard in the last 3 s."
+    )
     alive, fit = _answer(200, "Alive.", reference("Status")), _answer(200, "Fit.", reference("Checks"))
     says = ("Alive?", "Always, while the process serves.")
     return {

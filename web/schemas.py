@@ -68,7 +68,7 @@ _COUNT: Schema = {
 _CHECKS: Schema = {
     "type": "object",
     "additionalProperties": {"type": "string"},
-    "description": "“ok”, or what is wrong, of postgres, redis and marks.",
+    "description": "“ok”, or what is wrong, of postgres, redis, rereads and marks.",
 }
 _ROUTES: Schema = {
     "type": "object",

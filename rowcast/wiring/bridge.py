@@ -29,17 +29,17 @@ async def _run_bridge(settings: Settings) -> None:
     clock, redis, stopping = SystemClock(), RedisConfig(settings.redis_url), asyncio.Event()
     fail_points.arm(settings.fail_points, clock)
     stop_on_signals(stopping.set)
-    prunes = bool(settings.retention)
-    if await look_first(settings.database_url, redis, "bridge", clock, stopping, prunes=prunes) is None:
-        return
     config = BridgeConfig(settings.database_url, poll_interval=settings.poll_interval, retention=_rules(settings))
     bridge = Bridge(config, redis, settings.redis_prefix, clock)
     async with asyncio.TaskGroup() as tasks:
-        stop_on_signals(bridge.stop)
-        if stopping.is_set():
-            bridge.stop()
+        # From the start, so that nobody takes a bridge that waits for Postgres for dead.
         health = tasks.create_task(_serve_health(settings, bridge), name="health")
-        await bridge.run()
+        prunes = bool(settings.retention)
+        if await look_first(settings.database_url, redis, "bridge", clock, stopping, prunes=prunes):
+            stop_on_signals(bridge.stop)
+            if stopping.is_set():
+                bridge.stop()
+            await bridge.run()
         health.cancel()
 
 

@@ -29,14 +29,10 @@ from web.config import WebConfig
 class Marks:
     """What a hub would say of itself."""
 
-    is_connected: bool = True
-    is_fresh: bool = True
+    wrong: dict[str, str] = field(default_factory=dict)
 
-    def connected(self) -> bool:
-        return self.is_connected
-
-    def fresh(self) -> bool:
-        return self.is_fresh
+    def ready(self) -> dict[str, str | None]:
+        return {part: self.wrong.get(part) for part in ("redis", "rereads", "marks")}
 
 
 @dataclass

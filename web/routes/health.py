@@ -20,11 +20,8 @@ OK = "ok"
 class Readiness(Protocol):
     """What the hub knows of its own health."""
 
-    def connected(self) -> bool:
-        """Every channel wanted is subscribed, confirmed by Redis."""
-
-    def fresh(self) -> bool:
-        """The same, and each bucket has had a mark of the bridge in the last 3 s."""
+    def ready(self) -> dict[str, str | None]:
+        """What keeps it from being fit to serve, by part; None for nothing."""
 
 
 def health_blueprint(inbox: Inbox, hub: Readiness) -> Blueprint:
@@ -37,13 +34,8 @@ def health_blueprint(inbox: Inbox, hub: Readiness) -> Blueprint:
 
     @blueprint.get("/readyz")
     async def readyz() -> Response:
-        checks = {
-            "postgres": OK if await _answers(inbox) else "Postgres did not answer a query within a second.",
-            "redis": OK if hub.connected() else "Redis has not confirmed the subscriptions.",
-            "marks": OK
-            if hub.fresh()
-            else "No mark of the bridge was heard in the last 3 seconds: is a bridge running?",
-        }
+        postgres = None if await _answers(inbox) else "Postgres did not answer a query within a second."
+        checks = {part: wrong or OK for part, wrong in {"postgres": postgres, **hub.ready()}.items()}
         if set(checks.values()) == {OK}:
             return json_value({"status": OK, "checks": checks})
         return _unready(checks)
