@@ -87,7 +87,9 @@ async def _repeated(act: Callable[[], Awaitable[None]], every: float) -> AsyncIt
     """Do it again and again, also while Redis does not answer."""
 
     async def again_and_again() -> None:
-        while True:
+        task = asyncio.current_task()
+        # redis-py may answer a cancellation with an error of its own, which is then not to be taken for Redis being away.
+        while task is not None and not task.cancelling():
             with suppress(RedisError, OSError):
                 await act()
             await asyncio.sleep(every)
