@@ -5,6 +5,7 @@ In: Events that the hub hears from Redis, rows that db/ reads from Postgres. Out
 The streams, in the order of an event:
 `bucket`      one bucket's position: what is handed out, what is a hole, and re-reads Postgres over it
 `hub`         one subscription → its buckets → the mailboxes of open streams
+`lag`         is a bucket behind the log although something arrives? (pure)
 `mailbox`     the bounded queue of one stream
 `stream`      one browser: backlog, then live, joined by seq
 `sse`         the encoder (pure)

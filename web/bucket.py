@@ -59,7 +59,7 @@ class Bucket:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()  # set while no re-read runs
         self._idle.set()
-        self._life = clock.now()
+        self._life = self._read_at = clock.now()
         self._mark_heard: float | None = None
         self._stale_since: float | None = None
         self._assumed = False  # is the position only that of the first stream to go live?
@@ -96,6 +96,10 @@ class Bucket:
         """Something is missing: drop what waits and re-read, in a snapshot begun after the drop."""
         self._inbox.clear()
         self._inbox_bytes = 0
+        self._want_reread()
+
+    def late(self) -> None:
+        """The log had more some time ago than has arrived: read it there."""
         self._want_reread()
 
     # What others ask of it
@@ -171,6 +175,8 @@ class Bucket:
             elif not self._joined.is_set():
                 await happens(self._joined, REREAD_EVERY)
                 self._want_reread()
+            elif not self.marked and self._clock.now() - self._read_at >= REREAD_EVERY:
+                self._want_reread()  # however much arrives: it may be of long ago
             elif self._inbox:
                 for _ in range(min(_TURN, len(self._inbox))):
                     if not self._handle_next():
@@ -223,6 +229,7 @@ class Bucket:
             await self._clock.sleep(self._clock.jitter(0.1, 1.0))
         else:
             self._rereads_done = serving
+            self._read_at = self._clock.now()
             self._assumed = False
             self._stale_since = None
             if self._failing:

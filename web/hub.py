@@ -11,18 +11,22 @@ import structlog
 
 from core import fail_points
 from core.clock import Clock
+from core.errors import DatabaseUnavailableError
 from core.fail_points import Point
-from db.history import History
+from db.history import NOTHING_ABOVE, History
 from fanout.buckets import Buckets
 from fanout.connection import RedisConfig
 from fanout.messages import UnreadableMessageError, decode_mark, decode_message
 from fanout.subscription import Subscription
 from web.bucket import INBOX_BYTES, Bucket
+from web.lag import Lag
 from web.mailbox import Mailbox
 
 _log = structlog.get_logger("hub")
 
 _WATCH_EVERY = 0.5
+_LOOK_EVERY = 1.0
+_CALM = 60.0  # seconds in time, after which the next lateness is news
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class Hub:
 
     def __init__(self, redis: RedisConfig, buckets: Buckets, history: History, clock: Clock) -> None:
         self._names = buckets
+        self._history = history
         self._clock = clock
         self._buckets = [
             Bucket(number, history, clock, inbox_bytes=INBOX_BYTES // buckets.count) for number in range(buckets.count)
@@ -50,6 +55,7 @@ class Hub:
             self._routes[buckets.everyone(bucket.number)] = _Route(bucket, marks=False, user_id=None)
         self._subscription = Subscription(redis, list(self._routes), self, clock)
         self._silence_noted = False
+        self._late_at: float | None = None
         self._draining = False
         self._gone = asyncio.Event()
 
@@ -85,7 +91,9 @@ class Hub:
         marks = all(bucket.marked for bucket in self._buckets)
         return {
             "redis": None if redis else "Redis has not confirmed the subscriptions.",
-            "rereads": None if self.connected() or not redis else "What was missed has not been read from Postgres yet.",
+            "rereads": None
+            if self.connected() or not redis
+            else "What was missed has not been read from Postgres yet.",
             "marks": None if marks else "No mark of the bridge was heard in the last 3 seconds: is a bridge running?",
             **({"server": "The server is stopping."} if self._draining else {}),
         }
@@ -105,6 +113,7 @@ class Hub:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._subscription.run(), name="subscription")
             tasks.create_task(self._watch(), name="silence watch")
+            tasks.create_task(self._look(), name="lag watch")
             for bucket in self._buckets:
                 tasks.create_task(bucket.run(), name=f"bucket {bucket.number}")
 
@@ -177,6 +186,34 @@ class Hub:
             elif self._silence_noted and self.fresh():
                 _log.info("marks.heard_again")
                 self._silence_noted = False
+
+    async def _look(self) -> None:
+        """Redis, or the way to it, may be slow and never silent: what is late is read from Postgres."""
+        lags = [Lag() for _ in self._buckets]
+        while True:
+            await self._clock.sleep(_LOOK_EVERY)
+            try:
+                end = (await self._history.reread([], after=NOTHING_ABOVE, upto=None)).last_seq
+            except DatabaseUnavailableError:
+                continue  # readiness asks for itself, and who wants a row learns of it
+            now = self._clock.now()
+            late = [
+                bucket
+                for bucket, lag in zip(self._buckets, lags, strict=True)
+                if bucket.joined_up and bucket.position is not None and lag.behind(bucket.position, end, now)
+            ]
+            for bucket in late:
+                bucket.late()
+            self._note_lag([bucket.number for bucket in late], now)
+
+    def _note_lag(self, late: list[int], now: float) -> None:
+        if late and (self._late_at is None or now - self._late_at > _CALM):
+            _log.warning(
+                "delivery.late",
+                buckets=late,
+                hint="Redis, or the way to it, is slow; streams are served from Postgres meanwhile",
+            )
+        self._late_at = now if late else self._late_at
 
     def _note_silence(self, silent: list[int]) -> None:
         if not self._silence_noted:

@@ -311,6 +311,28 @@ async def test_without_marks_streams_live_on_rereads(quick: Scene, monkeypatch: 
         assert waiting(stream) == seqs(batch)
 
 
+async def test_what_comes_from_long_ago_keeps_no_bucket_from_rereading(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without marks it re-reads once a second, however much arrives: on a slow way all of it is late."""
+    monkeypatch.setattr(module, "REREAD_EVERY", 0.5)
+    async with scene(databases, HandClock()) as hand:
+        await hand.joined()
+        stream = hand.stream(1)
+        old = await hand.log.add(1)
+        hand.hears(*old, span(old))
+        await hand.at_rest()
+        new = await hand.log.add(1)
+        hand.clock.advance(module.SILENCE + 1)
+
+        def reread() -> bool:
+            hand.hears(*old)
+            return len(stream._queue) == 2
+
+        await until(reread)
+        assert waiting(stream) == seqs(old, new)
+
+
 async def test_what_waited_before_an_interruption_is_dropped(quick: Scene) -> None:
     """Rule 4.4: no position from a mark alone; the first after an interruption comes from a snapshot."""
     await quick.joined()

@@ -159,7 +159,7 @@ async def test_a_silent_subscription_is_replaced_and_its_streams_live_on_rereads
                 assert bucket.joined_up
                 clock.advance(0.6)
                 await until(lambda: bucket.epoch > epoch)
-                await until(lambda: clock.sleeping > 1)  # the watch, and the pause before the next connection
+                await until(lambda: clock.sleeping > 2)  # both watches, and the pause before the next connection
                 clock.advance(0.1)
                 await until(hub.connected)
 
