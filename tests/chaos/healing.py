@@ -14,6 +14,8 @@ from tests.chaos.starvation import NAME
 HEALS_WITHIN = 10.0
 # A web process that says that it is ready: so late may a row be, and no later. It hears no mark for 3 s before it says otherwise.
 READY_MEANS = 6.0
+# Seconds after which /readyz tells of what can't be reached; with what the machine adds when it is busy.
+SEES_WITHIN = 5.0
 # Seconds that an answer may take, and a process to begin.
 ANSWERS, WAKES = 2.5, 5.0
 
@@ -154,6 +156,23 @@ def _due_by_commit(evidence: Evidence, client: Client) -> list[Due]:
         for row, statement in known
         if statement is not None and statement.outcome == "committed"
     )
+
+
+def unready_in_the_dark(evidence: Evidence) -> list[Violation]:
+    """A web process that reaches no Postgres or no Redis does not say for long that it is ready."""
+    found = []
+    for window in evidence.windows:
+        wrong = [
+            f"{probe.url} at {probe.at:.1f}"
+            for probe in evidence.probes
+            if probe.url in window.dark and probe.ready == 200 and window.broken + SEES_WITHIN <= probe.at
+            if probe.at + ANSWERS <= window.end
+        ]
+        if wrong:
+            found.append(
+                Violation("I8 /readyz", f"ready in {window.name} since {window.broken:.1f}: {shortened(wrong)}")
+            )
+    return found
 
 
 def _ready_spans(probes: Sequence[Probe]) -> list[Span]:

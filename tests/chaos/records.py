@@ -112,7 +112,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A fault, from its beginning to when all was put right again; it was done at `broken`."""
+    """A fault, from its beginning to when all was put right again; it was done at `broken`.
+
+    `dark`: the URLs of web processes that then reached no Postgres or no Redis.
+    """
 
     name: str
     start: float
@@ -120,6 +123,7 @@ class Window:
     end: float
     postgres: bool = False  # may it make writers fail?
     forgets: bool = False  # may it lose the end of what was committed?
+    dark: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,8 @@ def read(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
             values = {name: found.pop(name) for name in list(found) if name in names}
             if "rows" in values:
                 values["rows"] = [(key, user) for key, user in values["rows"]]
+            if "dark" in values:
+                values["dark"] = tuple(values["dark"])
             yield kind(**values), found
 
 

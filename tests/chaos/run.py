@@ -151,7 +151,8 @@ class Run:
                     await asyncio.sleep(planned.seconds)
             except Exception:
                 self._books.broken.append(f"{planned.name} {planned.arguments}: {traceback.format_exc()}")
-            book.note(Window(planned.name, began, broken, now(), kind.postgres, kind.forgets))
+            dark = tuple(known for web, known in self._known().items() if planned.darkens(web))
+            book.note(Window(planned.name, began, broken, now(), kind.postgres, kind.forgets, dark))
             self._say(f"{now() - start:6.1f} s  {planned.name} is over")
 
     @asynccontextmanager
@@ -216,6 +217,10 @@ class Run:
     def _web_urls(self) -> list[tuple[str, str]]:
         """Of each web process: the URL that clients use, and the one that leads straight to it."""
         return list(zip(self._ensemble.client_urls, (web.url for web in self._ensemble.webs), strict=True))
+
+    def _known(self) -> dict[str, str]:
+        """The URL that clients use of each web process, by its name."""
+        return dict(zip((web.name for web in self._ensemble.webs), self._ensemble.client_urls, strict=True))
 
 
 async def _until(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:

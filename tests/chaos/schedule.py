@@ -18,6 +18,7 @@ Json: TypeAlias = Any
 FIRST = 4.0  # seconds: before that everything is to be seen working
 PAUSE = 2.5  # mean seconds between two faults
 SETTLES = 4.0  # seconds that putting right may take, before the same thing is broken again
+_DARKEN_ALL = ("kill_postgres", "restart_postgres", "freeze_postgres", "kill_redis", "freeze_redis", "cut_off")
 LENGTHS = (0.0, 0.0, 0.3, 1.0, 3.0, 5.0, 12.0)
 
 
@@ -44,6 +45,15 @@ class Planned:
     @property
     def end(self) -> float:
         return self.at + self.seconds
+
+    def darkens(self, web: str) -> bool:
+        """Does this web process reach no Postgres or no Redis meanwhile?"""
+        if self.name in _DARKEN_ALL:
+            return True
+        if self.name in ("black_hole", "hold", "refuse"):
+            hears = self.arguments.get("lost") == "requests"  # what Redis publishes comes all the same
+            return self.arguments["wire"] in (f"{web}-postgres", *([] if hears else [f"{web}-redis"]))
+        return self.name == "isolate" and self.arguments["place"] == web
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,15 @@ def test_a_web_process_that_says_it_is_ready_and_delivers_late_is_found() -> Non
     assert not healing.readiness_is_true(evidence)
 
 
+def test_a_web_process_that_says_it_is_ready_while_it_reaches_nothing_is_found() -> None:
+    evidence = good()
+    evidence.windows = [Window("isolate", 2, 2, 14, dark=(WEB,))]
+    evidence.probes = [Probe(second, WEB, 200 if second < 7 else 503, 200) for second in range(20)]
+    assert not healing.unready_in_the_dark(evidence)
+    evidence.probes[8] = Probe(8, WEB, 200, 200)
+    assert healing.unready_in_the_dark(evidence)
+
+
 def test_a_process_that_can_answer_and_does_not_is_found() -> None:
     evidence = good()
     evidence.probes = [Probe(1, WEB, 200, 200), Probe(2, WEB, 503, None)]

@@ -19,6 +19,7 @@ def judged(books: Books) -> tuple[Evidence, list[Violation]]:
     found += [one for check in checks.DELIVERY for one in check(evidence)]
     found += healing.alive(evidence)
     found += healing.readiness_is_true(evidence)
+    found += healing.unready_in_the_dark(evidence)
     found += healing.healthy(evidence, books.awake)
     found += bounds.writers_unharmed(evidence)
     found += bounds.given_back(books.before, books.after)
