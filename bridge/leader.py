@@ -92,11 +92,11 @@ class Leader:
 
     def ready(self) -> dict[str, str]:
         """What is not as it should be beside the claim session, by part; else "ok"."""
-        down = sum(not publisher.connected for publisher in self._publishers)
+        down = sum(not publisher.publishes for publisher in self._publishers)
         return {
             "listen": OK if self._listener.hears else "no LISTEN session answers: rows wait for the poll",
             "read": OK if self._relay.reads else "no session for reading answers: rows reach streams late",
-            "redis": f"{down} of {len(self._publishers)} buckets can't be published to" if down else OK,
+            "redis": f"{down} of {len(self._publishers)} buckets took no mark in the last 3 s" if down else OK,
         }
 
     def stop(self) -> None:

@@ -63,7 +63,13 @@ class Publisher:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self.connected = False
+        self._attempt: Attempt | None = None
         self._next_look = clock.now()
+
+    @property
+    def publishes(self) -> bool:
+        """Has Redis taken something in the last 3 s?"""
+        return self._attempt is not None and self._attempt.lives
 
     async def offer(self, batch: Batch) -> bool:
         """Queue a batch; False if it was dropped because Redis does not take them (waits at most 1 s to find out, and then only once)."""
@@ -109,6 +115,7 @@ class Publisher:
         return True
 
     async def _connected_once(self, attempt: Attempt) -> None:
+        self._attempt = attempt
         try:
             async with open_connection(self._redis, name="rowcast-bridge") as connection:
                 self._next_look = self._clock.now()
