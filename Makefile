@@ -56,6 +56,14 @@ format: $(VENV)/.dev.stamp ## Format the code and mend what ruff can mend
 bench: $(VENV)/.dev.stamp ## Measure the time from INSERT to client, and rows per second
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.dev.stamp ## Break everything by a schedule and see that nothing is lost (SEED=7 SECONDS=60, ARGS="--schedule FILE")
+	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/.dev.stamp ## Restart everything again and again for long, and see that all that was taken is given back (SECONDS=2700)
+	@$(BIN)/python -m tests.chaos --soak --seconds $(or $(SECONDS),2700) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 ##@ Keep it
 .PHONY: lock
 lock: $(VENV)/.dev.stamp ## Write requirements/constraints.txt anew from pyproject.toml (UPGRADE=1 takes newest versions)
