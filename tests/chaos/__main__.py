@@ -32,7 +32,7 @@ def main() -> int:
     if not played.violations:
         return 0
     if options.shrink and len(schedule.faults) > 1:
-        schedule = asyncio.run(shortest(schedule, played, options.shrink_seconds, _say))
+        schedule = asyncio.run(shortest(schedule, played, options.shrink_seconds, _say, rate=rate, root=options.root))
     kept = RESULTS / f"chaos-{schedule.seed}.json"
     kept.write_text(schedule.to_json())
     _say(f"\nseed {schedule.seed}; the shortest schedule found, of {len(schedule.faults)} faults, is in {kept}")

@@ -51,7 +51,9 @@ def _keep_logs(e: Ensemble, folder: Path) -> None:
             (folder / f"{server.state.name}.{server.server.log.name}").write_bytes(server.server.log.read_bytes())
 
 
-async def shortest(schedule: Schedule, first: Played, budget: float, say: Say) -> Schedule:
+async def shortest(
+    schedule: Schedule, first: Played, budget: float, say: Say, *, rate: float = 12.0, root: Path = ROOT
+) -> Schedule:
     """The shortest schedule found in about `budget` seconds that breaks a promise that the first run saw broken."""
     promises = {violation.promise for violation in first.violations}
     until = time.monotonic() + budget
@@ -61,7 +63,7 @@ async def shortest(schedule: Schedule, first: Played, budget: float, say: Say) -
         nonlocal tries
         tries += 1
         folder = first.folder.with_name(f"{first.folder.name}-shrink-{tries}")
-        again = await play(schedule.with_faults(faults), folder, lambda _: None)
+        again = await play(schedule.with_faults(faults), folder, lambda _: None, rate=rate, root=root)
         broken = promises & {violation.promise for violation in again.violations}
         say(f"with {len(faults)} of {len(schedule.faults)} faults: {', '.join(sorted(broken)) or 'nothing'} broken")
         return bool(broken)
