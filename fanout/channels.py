@@ -44,6 +44,8 @@ class Channels:
         self._asked: deque[Command] = deque()
         self._joining: set[bytes] = set()
         self._up = False
+        self.asked = 0  # commands on this connection …
+        self.answers = 0  # … and how many of them were answered
 
     def __len__(self) -> int:
         return len(self._channels)
@@ -95,6 +97,7 @@ class Channels:
                 del self._channels[name]
         self._changed.clear()
         self._asked.extend(commands)
+        self.asked += len(commands)
         return commands
 
     def answered(self, command: bytes, name: bytes) -> bool:
@@ -102,6 +105,7 @@ class Channels:
         if not self._asked or self._asked[0] != (command, name):
             return False
         self._asked.popleft()
+        self.answers += 1
         channel = self._channels[name]
         channel.unanswered -= 1
         if command == SUBSCRIBE:
@@ -120,6 +124,7 @@ class Channels:
     def lost(self) -> None:
         """The connection is gone and every subscription with it; nobody waits for its answers any more."""
         self._up = False
+        self.asked = self.answers = 0
         self._asked.clear()
         self._joining.clear()
         for name, channel in list(self._channels.items()):

@@ -107,7 +107,12 @@ class Subscription:
         if not await happens(self._joined, JOIN_TIMEOUT):
             raise RedisUnavailableError("Redis did not confirm the subscriptions in time.")
         attempt.succeeded()
-        await self._doomed.wait()
+        due = 0
+        while not await happens(self._doomed, JOIN_TIMEOUT):
+            # Marks may still be heard on a way that carries nothing to Redis; whoever waits for a confirmation would wait for ever.
+            if self._channels.answers < due:
+                raise RedisUnavailableError("Redis did not confirm a subscription in time.")
+            due = self._channels.asked
         raise _DoomedError
 
     async def _write(self, connection: RedisConnection, commands: list[Command]) -> None:

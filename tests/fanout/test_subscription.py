@@ -216,6 +216,23 @@ async def test_who_waits_for_a_confirmation_is_released_when_the_connection_goes
     assert told.told == ["joined", "interrupted"]
 
 
+async def test_a_confirmation_that_does_not_come_ends_the_connection_however_much_else_is_heard(
+    admin: redis.Redis, link: Wire, told: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half open: what we say is lost, marks go on. Who waits to be subscribed would wait for ever."""
+    monkeypatch.setattr(module, "JOIN_TIMEOUT", 0.2)
+    async with subscribing(link.url, told, HandClock()) as subscription:
+        await told.tells("joined")
+        link.black_hole(down=False)
+        with subscription.counted(USER):
+            async with running(subscription.confirmed(USER)) as [waiting]:
+                await link.swallows(USER, "up")
+                await publish(admin, MARKS, b"still heard")
+                async with asyncio.timeout(5):
+                    await waiting
+    assert told.told == ["joined", *arrived(MARKS, b"still heard"), "interrupted"]
+
+
 async def test_a_server_that_takes_the_connection_and_hangs_is_tried_again(
     link: Wire, told: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
