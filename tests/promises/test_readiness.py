@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from signal import SIGCONT, SIGSTOP, SIGTERM
 from typing import Any
@@ -20,8 +20,8 @@ from rowcast.embedded import Server
 from tests.db.databases import Databases
 from tests.event_source import EventSource, open_stream
 from tests.fanout.listening import ask
+from tests.promises.own_postgres import backend, frozen
 from tests.rig import Process, Rig, free_port, rig
-from tests.waiting import until
 from tests.wire import Wire, wire
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -192,12 +192,12 @@ async def test_a_bridge_tells_of_each_server_that_is_gone_or_silent(databases: D
 
 async def test_a_bridge_tells_of_each_of_its_sessions_that_hangs(databases: Databases, valkey: Server) -> None:
     """And makes a new one, but for the one that holds the lock: that one's lock is not free before Postgres ends it."""
-    async with stand(databases, valkey.url) as made, made.own.sql() as sql:
+    async with stand(databases, valkey.url) as made:
         for name, part in (("rowcast-listen", "listen"), ("rowcast-read", "read")):
-            with frozen(await backend(sql, name)):
+            with frozen(await backend(made.own, name)):
                 await made.bridge.says(ready=False, part=part, within=TURNS)
                 await made.bridge.says(ready=True, within=HEALS)
-        holder = await backend(sql, "rowcast-claim")
+        holder = await backend(made.own, "rowcast-claim")
         await made.shows(made.bridge, "postgres", lambda: os.kill(holder, SIGSTOP), lambda: os.kill(holder, SIGCONT))
 
 
@@ -238,27 +238,3 @@ async def test_what_was_told_to_stop_is_not_ready_any_more(own: Rig) -> None:
             process.send(SIGTERM)
             await asked.says(ready=False, part=part, within=1)
         assert await process.ended(timeout=5) == 0
-
-
-async def backend(sql: Any, name: str) -> int:
-    """The process of Postgres that serves the session of that name."""
-    found: list[int] = []
-
-    async def there() -> bool:
-        rows = await sql.execute(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s", (name,)
-        )
-        found[:] = [pid for (pid,) in await rows.fetchall()]
-        return len(found) == 1
-
-    await until(there)
-    return found[0]
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    os.kill(pid, SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, SIGCONT)
