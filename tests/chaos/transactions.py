@@ -179,10 +179,10 @@ async def locked(w: Writer) -> None:
     row = w.row()
     other = await w.connect()
     try:
+        attempt.sends([row])  # from here on: a row whose id the client chose has its place by that id
         found = await (await w.session.execute("SELECT nextval('notifications_id_seq')")).fetchone()
         assert found is not None
         await w.session.execute("BEGIN")
-        attempt.sends([row])
         await w.session.execute(_WITH_ID, (found[0], row[1], row[0]))
         await other.execute("BEGIN")
         waiting = asyncio.ensure_future(other.execute(_OR_UPDATE, (found[0], row[1], row[0])))
