@@ -96,12 +96,21 @@ def alive(evidence: Evidence) -> list[Violation]:
 
 
 def heals(evidence: Evidence) -> dict[str, float]:
-    """For each kind of fault the longest time from its end, where no other still went on, to a delivery that it had held up."""
-    ends = {window.end: window.name for window in evidence.windows if window.name != NAME}
+    """For each kind of fault the longest time from its end, where no other still went on, to a delivery that it had held up.
+
+    A machine that was too busy counts here.
+    """
+    names = {window.end: window.name for window in evidence.windows if window.name != NAME}
+    faults = [(window.start, window.end) for window in evidence.windows if window.name != NAME]
     found: dict[str, float] = {}
-    for one in arrivals(evidence):
-        if name := ends.get(one.excused):
-            found[name] = max(found.get(name, 0.0), one.late)
+    for client in evidence.clients:
+        spans = merged(faults + _absences(client))
+        for event in client.events("message"):
+            statement = evidence.insert_of.get(event.key)
+            at = bisect_right(spans, event.at, key=lambda span: span[0]) - 1
+            end = spans[at][1] if at >= 0 else float("inf")
+            if statement is not None and statement.ended < end < event.at and end in names:
+                found[names[end]] = max(found.get(names[end], 0.0), event.at - end)
     return found
 
 

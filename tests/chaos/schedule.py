@@ -17,6 +17,7 @@ Json: TypeAlias = Any
 
 FIRST = 4.0  # seconds: before that everything is to be seen working
 PAUSE = 2.5  # mean seconds between two faults
+STORM, CALM = 25.0, 13.0  # after so many seconds of faults so many without: then everything must have healed
 SETTLES = 4.0  # seconds that putting right may take, before the same thing is broken again
 _DARKEN_ALL = ("kill_postgres", "restart_postgres", "freeze_postgres", "kill_redis", "freeze_redis", "cut_off")
 LENGTHS = (0.0, 0.0, 0.3, 1.0, 3.0, 5.0, 12.0)
@@ -97,7 +98,7 @@ def draw(seed: int, seconds: float, shape: Shape, kinds: Mapping[str, Kind]) -> 
     own = sorted(name for name, kind in kinds.items() if kind.possible(shape) and kind.postgres)
     others = sorted(name for name, kind in kinds.items() if kind.possible(shape) and not kind.postgres)
     planned: list[Planned] = []
-    at = FIRST
+    at, calm = FIRST, FIRST + STORM
     while at < seconds - 1:
         name = rng.choice(own if (own and rng.random() < 0.25) or not others else others)
         length = min(rng.choice(LENGTHS), seconds - at)
@@ -105,6 +106,9 @@ def draw(seed: int, seconds: float, shape: Shape, kinds: Mapping[str, Kind]) -> 
         if not any(_collide(drawn, one, kinds) for one in planned):
             planned.append(drawn)
         at += rng.expovariate(1 / PAUSE)
+        if at > calm:
+            at = max(one.end for one in planned) + CALM
+            calm = at + STORM
     return Schedule(seed, seconds, shape, planned)
 
 

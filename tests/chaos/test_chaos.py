@@ -21,7 +21,7 @@ SEED = 4
 async def test_the_promise_holds_while_everything_is_broken(tmp_path: Path) -> None:
     shape = Shape(standby="async", replica=True)
     played = await play(draw(SEED, 45, shape, FAULTS), tmp_path / "run", print)
-    assert len(played.evidence.windows) > 10
+    assert len({window.name for window in played.evidence.windows}) > 5
     assert len(played.evidence.rows) > 500
     assert played.violations == []
 

@@ -28,7 +28,7 @@ def judged(books: Books) -> tuple[Evidence, list[Violation]]:
 
 def figures(evidence: Evidence) -> list[tuple[str, str]]:
     """What is worth telling of a run, as pairs of a name and a value."""
-    inside, outside = bounds.in_and_out(evidence)
+    inside, outside = bounds.in_and_out(evidence, lenient=False)
     committed = [one for one in evidence.statements if one.outcome == "committed"]
     opened = [len(client.turns("opened")) for client in evidence.clients]
     resets = Counter(event.reason for client in evidence.clients for event in client.events("reset"))
