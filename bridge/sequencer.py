@@ -85,6 +85,8 @@ class Sequencer:
 
     async def run(self) -> None:
         """Start a term, then stamp until told to stop; raises DatabaseUnavailableError when the session is lost."""
+        if due := await outbox.term_due(self._session):
+            await self._clock.sleep(due)
         span = await outbox.start_term(self._session)
         self._end = span.end
         _log.info("term.started", seq=span.end)
@@ -117,8 +119,12 @@ class Sequencer:
     async def _claim_all_sources(self) -> tuple[int, bool]:
         rows, more = 0, False
         for source in SOURCES:
-            claim = await outbox.claim(self._session, source, self._held[source], batch=self._config.batch)
+            claim = await outbox.claim(
+                self._session, source, self._held[source], batch=self._config.batch, log_end=self._end
+            )
             self._held[source] = claim.held_back
+            if claim.mark == outbox.BUSY:
+                self._nap.woke_busy()  # also if somebody else set it, as a restored dump does
             if claim.stamped is not None:
                 self._end = claim.stamped.end
                 if fail_points.armed:

@@ -25,10 +25,14 @@ NOTHING_ABOVE = 2**63 - 1  # a position above all others: a page above it tells 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of the log in order, the log's end and its pruned start as the same snapshot saw them, and whether more rows follow."""
+    """Rows of the log in order; the log's end and its pruned start as the same snapshot saw them; and whether more rows follow.
+
+    `rejoin`: the position asked for is none of this log's: it goes on there (the start of a term). None for every other.
+    """
 
     last_seq: int
     pruned_seq: int
+    rejoin: int | None
     events: list[Event]
     more: bool
 
@@ -71,8 +75,9 @@ class History:
 
 
 def _page(rows: list[tuple[Any, ...]]) -> Page:
-    events = [Event(row[3], NOTIFICATION, row[4], row[5]) for row in rows if row[3] is not None]
-    return Page(rows[0][0], rows[0][1], events, bool(rows[0][2]))
+    last_seq, pruned_seq, rejoin, more, *_ = rows[0]
+    events = [Event(row[4], NOTIFICATION, row[5], row[6]) for row in rows if row[4] is not None]
+    return Page(last_seq, pruned_seq, rejoin, events, bool(more))
 
 
 _LIMITS = {"page": PAGE_ROWS, "budget": PAGE_BYTES}

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import RowcastError, StaleReadError
+from core.errors import DatabaseUnavailableError, RowcastError, StaleReadError
 from core.events import NOTIFICATION, Event, Range
 from db.connect import Connection, limited
 from db.queries import query
@@ -19,6 +19,10 @@ PAGE_BYTES = 1 << 20
 
 WAITING = 1
 BUSY = 0
+
+
+class LogMovedError(DatabaseUnavailableError):
+    """The log is not where this term of leadership left it: a dump was restored under it. A new term begins."""
 
 
 class PrunedError(RowcastError):
@@ -53,22 +57,37 @@ NOTHING_HELD = HeldBack()
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one claim did: the range it stamped (None: nothing), whether another would find more, what it had to leave out."""
+    """What one claim did: the range it stamped (None: nothing), whether another would find more, what it had to leave out; and the
+    doorbell's mark as it stood then."""
 
     stamped: Range | None
     rows: int
     more: bool
     held_back: HeldBack
+    mark: int
 
 
-async def claim(session: Connection, source: Source, held_back: HeldBack, *, batch: int) -> Claim:
-    """Stamp up to `batch` of the oldest unsequenced rows, durably once this returns; on the session that holds the leader lock."""
-    parameters = {"batch": batch, "held": held_back.users, "lowest": held_back.lowest}
-    start, end, rows, full, users, lowest = await _one(session, source.claim, parameters, doing="claiming")
+async def claim(
+    session: Connection, source: Source, held_back: HeldBack, *, batch: int, log_end: int | None = None
+) -> Claim:
+    """Stamp up to `batch` of the oldest unsequenced rows, durably once this returns; on the session that holds the leader lock.
+
+    Raises LogMovedError, with nothing stamped, if the log does not end at `log_end` any more (None: wherever it ends).
+    """
+    parameters = {"batch": batch, "held": held_back.users, "lowest": held_back.lowest, "log_end": log_end}
+    ours, mark, start, end, rows, full, users, lowest = await _one(session, source.claim, parameters, doing="claiming")
+    if not ours:
+        raise LogMovedError
     held = HeldBack(users, lowest)
     # A full batch of nothing but rows behind one barrier is the end of what can be stamped now.
     more = full and (rows > 0 or held != held_back)
-    return Claim(Range(start, end) if rows else None, rows, more, held)
+    return Claim(Range(start, end) if rows else None, rows, more, held, mark)
+
+
+async def term_due(session: Connection) -> float:
+    """Seconds to wait before a term is begun, so that none runs ahead of the server's clock."""
+    (seconds,) = await _one(session, "term_due", doing="looking when a term may begin")
+    return float(seconds)
 
 
 async def start_term(session: Connection) -> Range:

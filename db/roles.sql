@@ -26,6 +26,7 @@ GRANT USAGE ON SEQUENCE public.notifications_id_seq TO rowcast_writer;
 GRANT USAGE ON SCHEMA public, rowcast TO rowcast_bridge;
 GRANT SELECT, UPDATE (seq) ON public.notifications TO rowcast_bridge;
 GRANT SELECT, UPDATE (last_seq) ON rowcast.state TO rowcast_bridge;
+GRANT SELECT, INSERT, DELETE ON rowcast.terms TO rowcast_bridge;
 GRANT SELECT, UPDATE ON SEQUENCE rowcast.seq, rowcast.doorbell TO rowcast_bridge;
 GRANT SELECT ON rowcast._yoyo_migration TO rowcast_bridge;
 
@@ -36,7 +37,7 @@ GRANT INSERT (user_id, key, message, channel_type, data) ON public.notifications
 GRANT UPDATE (is_viewed) ON public.notifications TO rowcast_web;
 GRANT USAGE ON SEQUENCE public.notifications_id_seq TO rowcast_web;
 GRANT SELECT, INSERT, DELETE ON rowcast.viewed TO rowcast_web;
-GRANT SELECT ON rowcast.state TO rowcast_web;
+GRANT SELECT ON rowcast.state, rowcast.terms TO rowcast_web;
 GRANT SELECT ON rowcast._yoyo_migration TO rowcast_web;
 
 -- Who lets go of old rows: `rowcast prune`, and a bridge with ROWCAST_RETENTION. UPDATE (is_viewed), because a row to be deleted is locked

@@ -104,6 +104,13 @@ COMMENT ON COLUMN rowcast.state.last_seq IS 'The greatest seq ever stamped or st
 
 COMMENT ON COLUMN rowcast.state.pruned_seq IS 'History up to here is no longer whole.';
 
+CREATE TABLE rowcast.terms (
+    start bigint NOT NULL,
+    ended bigint NOT NULL
+);
+
+COMMENT ON TABLE rowcast.terms IS 'Terms of leadership: the seq that each starts from, and the last one before it.';
+
 CREATE TABLE rowcast.viewed (
     user_id :user_id_type NOT NULL,
     notification_id bigint NOT NULL
@@ -116,6 +123,9 @@ ALTER TABLE ONLY public.notifications
 
 ALTER TABLE ONLY rowcast.state
     ADD CONSTRAINT state_pkey PRIMARY KEY (singleton);
+
+ALTER TABLE ONLY rowcast.terms
+    ADD CONSTRAINT terms_pkey PRIMARY KEY (start);
 
 ALTER TABLE ONLY rowcast.viewed
     ADD CONSTRAINT viewed_pkey PRIMARY KEY (user_id, notification_id);

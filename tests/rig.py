@@ -132,6 +132,10 @@ class Rig:
         )
         return f"http://127.0.0.1:{port}", started
 
+    async def command(self, *arguments: str, **settings: str) -> Process:
+        """Start any other command of ours."""
+        return await self._start([*arguments], settings)
+
     @asynccontextmanager
     async def sql(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:
         """A superuser's session in autocommit."""

@@ -206,6 +206,10 @@ class Bucket:
         if isinstance(item, Message):
             if item.event.seq > position:
                 self._hand_out(item.event)
+        elif item.start < position < item.end:
+            # Ranges join up, so that a position inside of one is none of this log's: its tail was lost.
+            self._want_reread()
+            return False
         elif item.end > position:
             self.position = item.end
         self._inbox.popleft()
@@ -260,7 +264,7 @@ class Bucket:
             upto = page.last_seq if upto is None else upto
             if fail_points.armed:
                 await fail_points.reach(Point.REREAD)
-            if page.pruned_seq > after:
+            if page.pruned_seq > after or page.rejoin is not None:
                 self._leave_to_streams()
                 break
             for event in page.events:
@@ -271,7 +275,7 @@ class Bucket:
         self.position = max(upto, self.position or 0)
 
     def _leave_to_streams(self) -> None:
-        """What was missed is pruned, at least in part: each stream finds out for itself, and says so."""
+        """What was missed is pruned, at least in part, or the log has lost our position: each stream finds out for itself, and says so."""
         for mailbox in self.mailboxes:
             if mailbox.live:
                 mailbox.overflow()

@@ -165,6 +165,8 @@ class Stream:
             return await self._reset_to("future", page.last_seq)
         if position is not None and position < page.pruned_seq:
             return await self._reset_to("pruned", page.pruned_seq)
+        if position is not None and page.rejoin is not None:
+            return await self._reset_to("future", page.rejoin)
         return None
 
     async def _reset_to(self, reason: str, seq: int) -> bytes:

@@ -1,12 +1,15 @@
 -- Stamp the oldest unsequenced rows: candidates → lock → skip → number → update, in one statement (docs/delivery.md tells why so).
--- Parameters: batch (rows), held (user ids left out until the next poll, an array literal), lowest (the lowest id left out, or null).
+-- Parameters: batch (rows), held (user ids left out until the next poll, an array literal), lowest (the lowest id left out, or null),
+-- log_end (the last seq that this term gave, or null). If the log is not there any more, because a dump was restored under the leader,
+-- nothing is stamped: its numbers may have been given to other rows before.
 -- One row comes back, whatever was stamped: a frozen client must not be able to stop the server in the middle of a claim.
 WITH before AS MATERIALIZED (
-    SELECT last_seq FROM rowcast.state
+    SELECT last_seq, coalesce(last_seq = %(log_end)s::bigint AND (SELECT last_value FROM rowcast.seq) >= %(log_end)s, %(log_end)s IS NULL) AS ours
+    FROM rowcast.state
 ), seen AS MATERIALIZED (
     SELECT n.tableoid AS rel, n.ctid AS tid, n.id, n.user_id
     FROM public.notifications AS n
-    WHERE n.seq IS NULL AND (n.user_id IS NULL OR n.user_id <> ALL (%(held)s))
+    WHERE n.seq IS NULL AND (n.user_id IS NULL OR n.user_id <> ALL (%(held)s)) AND (SELECT ours FROM before)
     ORDER BY n.id
     LIMIT %(batch)s
 ), candidates AS MATERIALIZED (
@@ -48,6 +51,8 @@ WITH before AS MATERIALIZED (
     RETURNING last_seq
 )
 SELECT
+    coalesce((SELECT ours FROM before), false) AS ours,
+    (SELECT last_value FROM rowcast.doorbell) AS mark,
     (SELECT last_seq FROM before) AS range_start,
     (SELECT last_seq FROM moved) AS range_end,
     (SELECT count(*) FROM stamped) AS stamped,

@@ -26,7 +26,7 @@ WITH state AS MATERIALIZED (
     ) AS found
     ORDER BY found.seq LIMIT %(page)s
 )
-SELECT s.last_seq, s.pruned_seq, (SELECT count(*) >= %(page)s OR max(before) >= %(budget)s FROM page) AS more,
+SELECT s.last_seq, s.pruned_seq, {rejoin} AS rejoin, (SELECT count(*) >= %(page)s OR max(before) >= %(budget)s FROM page) AS more,
     n.seq, n.user_id::text, {event}
 FROM state AS s LEFT JOIN page AS n ON n.before < %(budget)s
 ORDER BY n.seq

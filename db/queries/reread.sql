@@ -12,6 +12,6 @@ WITH state AS MATERIALIZED (
         ORDER BY n.seq LIMIT %(page)s
     ) AS found
 )
-SELECT s.last_seq, s.pruned_seq, (SELECT count(*) >= %(page)s OR max(before) >= %(budget)s FROM page) AS more, n.seq, n.user_id::text, {event}
+SELECT s.last_seq, s.pruned_seq, {rejoin} AS rejoin, (SELECT count(*) >= %(page)s OR max(before) >= %(budget)s FROM page) AS more, n.seq, n.user_id::text, {event}
 FROM state AS s LEFT JOIN page AS n ON n.before < %(budget)s
 ORDER BY n.seq

@@ -1,5 +1,5 @@
 -- Begin a term: the next multiple of 1,000,000 above all that was ever given, by the log, the sequence and the server's clock.
--- To be begun after the leader lock was granted.
+-- To be begun after the leader lock was granted. Terms of a future that the log has lost go, and those that were pruned.
 WITH before AS MATERIALIZED (
     SELECT last_seq FROM rowcast.state
 ), term AS MATERIALIZED (
@@ -8,6 +8,10 @@ WITH before AS MATERIALIZED (
         (SELECT last_value FROM rowcast.seq) / 1000000,
         floor(extract(epoch FROM clock_timestamp() - timestamptz '2020-01-01 00:00:00+00'))::bigint
     )) AS start
+), forgotten AS (
+    DELETE FROM rowcast.terms AS t USING rowcast.state AS s WHERE t.start > s.last_seq OR t.start <= s.pruned_seq
+), noted AS (
+    INSERT INTO rowcast.terms (start, ended) SELECT term.start, before.last_seq FROM term, before
 )
 UPDATE rowcast.state AS s
 SET last_seq = setval('rowcast.seq', term.start)

@@ -93,6 +93,21 @@ async def test_a_sleeping_bridge_is_woken_by_the_bell(database: str, claiming: C
             await stamped(sql, count)
 
 
+async def test_a_mark_that_somebody_else_took_away_is_set_again(
+    database: str, claiming: Connection, sql: Connection
+) -> None:
+    """As a restored dump does. Else every row would wait for the poll from then on."""
+    async with sequencing(database, claiming, Outlet()) as sequencer:
+        await asleep(sequencer)
+        await sql.execute("SELECT setval('rowcast.doorbell', %s)", (outbox.BUSY,))
+
+        async def waiting() -> bool:
+            return await doorbell(sql) == outbox.WAITING
+
+        await until(waiting)
+        await asleep(sequencer)
+
+
 async def test_ranges_join_up_from_the_terms_start_on(database: str, claiming: Connection, sql: Connection) -> None:
     """`from` is always the end of the previous range."""
     await sql.execute("UPDATE rowcast.state SET last_seq = 7")

@@ -11,7 +11,7 @@ from psycopg import AsyncClientCursor, AsyncConnection
 from core.events import Range
 from core.user_ids import UserIdType
 from db.connect import Connection, session
-from db.outbox import NOTHING_HELD, SOURCES, Claim, HeldBack, claim, start_term
+from db.outbox import BUSY, NOTHING_HELD, SOURCES, Claim, HeldBack, claim, start_term
 from db.queries import query
 from tests.db.databases import Databases
 from tests.db.rows import EVERYONE, in_order, insert, lock
@@ -58,7 +58,7 @@ async def test_oldest_id_first_whoever_it_is_for(bridge: Connection, other: Conn
 
 
 async def test_nothing_to_do_changes_nothing(bridge: Connection) -> None:
-    assert await take(bridge) == Claim(None, 0, False, NOTHING_HELD)
+    assert await take(bridge) == Claim(None, 0, False, NOTHING_HELD, BUSY)
     assert await (await bridge.execute("SELECT last_seq FROM rowcast.state")).fetchone() == (0,)
 
 
@@ -265,7 +265,7 @@ async def test_a_claim_commits_though_its_client_is_frozen_and_reads_no_answer(
     )
     async with await AsyncConnection.connect(database, autocommit=True) as frozen:
         statement = AsyncClientCursor(frozen).mogrify(
-            query(NOTIFICATIONS.claim), {"batch": 1000, "held": "{}", "lowest": None}
+            query(NOTIFICATIONS.claim), {"batch": 1000, "held": "{}", "lowest": None, "log_end": None}
         )
         frozen.pgconn.send_query(statement.encode())
         frozen.pgconn.flush()

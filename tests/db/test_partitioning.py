@@ -157,7 +157,9 @@ async def test_a_row_straight_into_a_partition_rings(database: str, connection: 
 async def test_the_plan_goes_by_place_still(database: str, connection: Connection) -> None:
     async with session(database, name="bridge") as bridge:
         for generic in (False, True):
-            nodes = await plan_of(bridge, "claim", {"batch": 1000, "held": "{}", "lowest": None}, generic=generic)
+            nodes = await plan_of(
+                bridge, "claim", {"batch": 1000, "held": "{}", "lowest": None, "log_end": None}, generic=generic
+            )
             kinds = {node.kind for node in nodes if (node.table or "").startswith("notifications")}
             assert kinds == {"Index Scan", "Tid Scan", "ModifyTable"}, nodes
 

@@ -26,7 +26,7 @@ UPDATE rowcast.state SET last_seq = {stamped};
 SELECT setval('rowcast.seq', greatest({stamped}, 1));
 """
 PAGE = {"upto": None, "page": 500, "budget": 1_000_000}
-FULL_BATCH = {"batch": 1000, "held": "{}", "lowest": None}
+FULL_BATCH = {"batch": 1000, "held": "{}", "lowest": None, "log_end": None}
 
 STATISTICS = [pytest.param("analyzed"), pytest.param("not analyzed", marks=pytest.mark.slow)]
 
@@ -111,7 +111,7 @@ async def test_claim_of_a_batch_among_many_that_wait(bridge_in_burst: Connection
 
 
 async def test_claim_with_users_left_out(bridge: Connection, generic: bool) -> None:
-    held = {"batch": 1000, "held": "{" + ",".join(map(str, range(500))) + "}", "lowest": 5}
+    held = {"batch": 1000, "held": "{" + ",".join(map(str, range(500))) + "}", "lowest": 5, "log_end": None}
     assert reads(await plan_of(bridge, "claim", held, generic=generic)) == CLAIM
 
 
