@@ -80,15 +80,16 @@ class Leader:
         clock: Clock,
         *,
         proved: Callable[[], None],
+        given: int = 0,
     ) -> None:
-        """`proved`: see Sequencer."""
+        """`proved`, `given`: see Sequencer."""
         self._session = session
         self._bell = Bell()
         self._publishers = publishers
         self._relay = Relay(config.database_url, buckets, publishers, clock)
         self._listener = Listener(config.database_url, self._bell, clock)
         self._pruner = Pruner(config.database_url, config.retention, clock) if config.retention else None
-        self._sequencer = Sequencer(session, self._bell, self._relay, config, clock, proved=proved)
+        self._sequencer = Sequencer(session, self._bell, self._relay, config, clock, proved=proved, given=given)
 
     def ready(self) -> dict[str, str]:
         """What is not as it should be beside the claim session, by part; else "ok"."""
@@ -98,6 +99,11 @@ class Leader:
             "read": OK if self._relay.reads else "no session for reading answers: rows reach streams late",
             "redis": f"{down} of {len(self._publishers)} buckets took no mark in the last 3 s" if down else OK,
         }
+
+    @property
+    def given(self) -> int:
+        """The last seq that was given, in this term or before it."""
+        return self._sequencer.given
 
     def stop(self) -> None:
         """Finish the batch in hand and leave."""

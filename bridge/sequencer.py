@@ -63,8 +63,9 @@ class Sequencer:
         clock: Clock,
         *,
         proved: Callable[[], None] = lambda: None,
+        given: int = 0,
     ) -> None:
-        """`proved` is called after each claim: this session can do what it is for."""
+        """`proved` is called after each claim: this session can do what it is for. `given`: the last seq of this bridge's terms before."""
         self._proved = proved
         self._session = session
         self._bell = bell
@@ -74,7 +75,7 @@ class Sequencer:
         self._nap = Nap()
         self._held: dict[Source, HeldBack] = dict.fromkeys(SOURCES, NOTHING_HELD)
         self._began = clock.now()
-        self._end = 0
+        self._end = given
         self._pressure = 0
         self._last_rows = clock.now()
         self._next_poll = clock.now()
@@ -83,11 +84,16 @@ class Sequencer:
         self._next_heartbeat = clock.now()
         self.stopping = False
 
+    @property
+    def given(self) -> int:
+        """The last seq that was given, in this term or before it."""
+        return self._end
+
     async def run(self) -> None:
         """Start a term, then stamp until told to stop; raises DatabaseUnavailableError when the session is lost."""
         if due := await outbox.term_due(self._session):
             await self._clock.sleep(due)
-        span = await outbox.start_term(self._session)
+        span = await outbox.start_term(self._session, above=self._end)
         self._end = span.end
         _log.info("term.started", seq=span.end)
         if fail_points.armed:

@@ -42,6 +42,7 @@ class Bridge:
         self._stopping = asyncio.Event()
         self._left = asyncio.Event()
         self._leader: Leader | None = None
+        self._given = 0  # the last seq of our terms, which the log may have lost by the next
         self._attempt: Attempt | None = None
         self.role = Role.CONNECTING
 
@@ -85,7 +86,13 @@ class Bridge:
                 buckets = Buckets(facts.buckets, self._prefix)
                 publishers = [Publisher(self._redis, buckets, n, self._clock) for n in range(buckets.count)]
                 self._leader = Leader(
-                    connection, self._config, buckets, publishers, self._clock, proved=attempt.succeeded
+                    connection,
+                    self._config,
+                    buckets,
+                    publishers,
+                    self._clock,
+                    proved=attempt.succeeded,
+                    given=self._given,
                 )
                 if self._stopping.is_set():
                     self._leader.stop()
@@ -93,6 +100,8 @@ class Bridge:
                 await self._leader.run()
         finally:
             self.role = Role.CONNECTING
+            if self._leader is not None:
+                self._given = self._leader.given
             self._leader = None
             if self._stopping.is_set():
                 self._left.set()

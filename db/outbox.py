@@ -90,9 +90,12 @@ async def term_due(session: Connection) -> float:
     return float(seconds)
 
 
-async def start_term(session: Connection) -> Range:
-    """Begin a term; the range from the last seq ever given to the term's start, which is the first thing to publish."""
-    start, end = await _one(session, "start_term", doing="starting a term")
+async def start_term(session: Connection, *, above: int = 0) -> Range:
+    """Begin a term; the range from the last seq ever given to the term's start, which is the first thing to publish.
+
+    `above`: a seq that is known to have been given, should the log have lost it.
+    """
+    start, end = await _one(session, "start_term", {"above": above}, doing="starting a term")
     return Range(start, end)
 
 

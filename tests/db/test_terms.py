@@ -116,6 +116,11 @@ async def test_a_position_of_a_tail_that_was_lost_is_known_for_one(
     assert await terms.fetchall() == [(first.end, 0), (again.end, first.end + 1)]
 
 
+async def test_what_its_bridge_knows_to_be_given_is_not_given_again(bridge: Connection) -> None:
+    """Also in the same second, and whatever log, sequence and clock say by then."""
+    assert (await start_term(bridge, above=9000000000000123)).end == 9000000001000000
+
+
 async def test_no_term_runs_ahead_of_the_clock(bridge: Connection, other: Connection) -> None:
     """Else one is begun again where its start was lost. A clock that was set back is not waited for."""
     assert await term_due(bridge) == 0
