@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.rig import Rig, free_port
+from tests.waiting import until
 from tests.web.inbox import chromium, inbox
 
 
@@ -51,3 +52,29 @@ async def test_a_plain_event_source_resumes_by_itself(own: Rig) -> None:
         assert await page.evaluate("JSON.stringify(window.got)") == json.dumps(
             ["one", "two", "three"], separators=(",", ":")
         )
+
+
+async def test_the_page_shows_what_is_left_when_history_was_pruned_while_it_was_away(own: Rig) -> None:
+    """A reset loads the list anew: what is gone goes from the page, and an unread row that was kept stays on it."""
+    await own.bridge()
+    port = free_port()
+    url, web = await own.web(port=port)
+    async with chromium() as browser, inbox(browser, 1) as page:
+        await page.go(url)
+        await own.insert(1, "goes", "kept")
+        await page.shows("kept", "goes")
+        await web.kill()
+        await own.insert(1, "goes unseen")
+        async with own.sql() as sql:
+            await until(lambda: _all_stamped(own))
+            await sql.execute("SELECT rowcast.forget(max(seq)) FROM notifications")
+            await sql.execute("DELETE FROM notifications WHERE message LIKE 'goes%'")
+        await own.insert(1, "after")
+        await own.web(port=port)
+        await page.shows("after", "kept")
+        await page.live()
+
+
+async def _all_stamped(own: Rig) -> bool:
+    async with own.sql() as sql:
+        return await (await sql.execute("SELECT bool_and(seq IS NOT NULL) FROM notifications")).fetchone() == (True,)
