@@ -36,6 +36,7 @@ PARTS = {
         ("chromium", "chromium-browser", "google-chrome"), "install Chromium (Debian: apt-get install chromium)"
     ),
     "pgbouncer": Part(("pgbouncer",), "install PgBouncer (Debian: apt-get install pgbouncer)"),
+    "faketime": Part(("faketime",), "install libfaketime (Debian: apt-get install faketime)"),
     "prlimit": Part(("prlimit",), "use Linux, where it is part of util-linux"),
 }
 
