@@ -35,6 +35,8 @@ PARTS = {
     "chromium": Part(
         ("chromium", "chromium-browser", "google-chrome"), "install Chromium (Debian: apt-get install chromium)"
     ),
+    "node": Part(("node", "nodejs"), "install Node.js 20 or newer (Debian: apt-get install nodejs)"),
+    "npm": Part(("npm",), "install npm (Debian: apt-get install npm)"),
     "pgbouncer": Part(("pgbouncer",), "install PgBouncer (Debian: apt-get install pgbouncer)"),
     "faketime": Part(("faketime",), "install libfaketime (Debian: apt-get install faketime)"),
     "prlimit": Part(("prlimit",), "use Linux, where it is part of util-linux"),

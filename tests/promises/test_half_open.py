@@ -35,11 +35,11 @@ async def test_a_way_to_redis_that_swallows_everything_delays_rows_by_seconds(
     ways = {"web": [broken.web_wire], "bridge": [broken.bridge_wire], "both": [broken.web_wire, broken.bridge_wire]}
     async with under_load(broken.own, broken.url, pause=0.5) as load, broken.fault(load):
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
+        end = loop.time() + seconds
         for way in ways[where]:
             way.black_hole()
         await unready(broken.url, broken.web)
-        while loop.time() < until:
+        while loop.time() < end:
             await load.flows(within=8)
         await unready(broken.url, broken.web)
         for way in ways[where]:

@@ -36,8 +36,8 @@ async def test_a_slow_way_to_redis_delays_rows_by_seconds_however_long_it_lasts(
         else:
             wire.throttle(10_000)
         loop = asyncio.get_running_loop()
-        until = loop.time() + LONG
-        while loop.time() < until:
+        end = loop.time() + LONG
+        while loop.time() < end:
             await load.flows(within=LATEST)
         wire.heal()
     assert "delivery.late" in broken.web.log
