@@ -62,6 +62,11 @@ class Place:
         self.processes.append(started)
         self._lives.append([now(), float("inf")])
 
+    async def begin_anew(self) -> None:
+        """Start a process here, in place of the one that may still run."""
+        await self.kill()
+        await self.start()
+
     async def kill(self) -> None:
         """SIGKILL."""
         self._ends()
@@ -72,10 +77,18 @@ class Place:
         self._ends()
         self._send(signal.SIGTERM)
 
-    async def stop(self) -> int:
-        """SIGTERM, and wait for its end; the exit status."""
+    async def stop(self) -> None:
+        """SIGTERM: it must end by itself, with status 0; raises AssertionError with its log.
+
+        One that has said nothing yet, because Python is still starting, may end by the signal.
+        """
+        early = not self.process.log
         self.terminate()
-        return await self.process.ended(timeout=30)
+        assert await self.ended(within=30), f"{self.name} does not end; its log:\n{self.process.log}"
+        status = self.process.process.returncode if self.process.process else None
+        assert status == 0 or (early and status == -signal.SIGTERM), (
+            f"{self.name} ended with {status}; its log:\n{self.process.log}"
+        )
 
     def freeze(self) -> None:
         self._frozen.append([now(), float("inf")])

@@ -61,8 +61,10 @@ def stopped(place: str) -> Check:
 
 
 async def some_bridge_stands_still(e: Ensemble) -> None:
-    states = [psutil.Process(bridge.pid).status() for bridge in e.bridges]
-    assert states.count(psutil.STATUS_STOPPED) == 1
+    def states() -> list[str]:
+        return [psutil.Process(bridge.pid).status() for bridge in e.bridges]
+
+    await until(lambda: states().count(psutil.STATUS_STOPPED) == 1)
 
 
 async def postgres_is_silent(e: Ensemble) -> None:
