@@ -6,6 +6,7 @@ In: the doorbell (NOTIFY) and the table. Out: batches and marks for every bucket
 `bell`       the bell, and whether anybody would hear it
 `leader`     follower and leader: who holds the advisory lock, stamps
 `sequencer`  claim, hand over, fall asleep without missing a row
+`batch`      how many rows a claim may stamp, by what the last ones took: pure
 `nap`        the decision when it is safe to sleep: pure
 `relay`      read a stamped range on a third session, cut it into batches, offer them to the publishers
 `pruner`     beside a leader, on a session of its own: lets go of the old end of the log, if it is told to

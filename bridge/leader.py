@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from bridge.batch import BatchSize
 from bridge.bell import Bell
 from bridge.config import BridgeConfig
 from bridge.listener import Listener
@@ -79,17 +80,20 @@ class Leader:
         publishers: Sequence[Publisher],
         clock: Clock,
         *,
+        batch: BatchSize,
         proved: Callable[[], None],
         given: int = 0,
     ) -> None:
-        """`proved`, `given`: see Sequencer."""
+        """`batch`, `proved`, `given`: see Sequencer."""
         self._session = session
         self._bell = Bell()
         self._publishers = publishers
         self._relay = Relay(config.database_url, buckets, publishers, clock)
         self._listener = Listener(config.database_url, self._bell, clock)
         self._pruner = Pruner(config.database_url, config.retention, clock) if config.retention else None
-        self._sequencer = Sequencer(session, self._bell, self._relay, config, clock, proved=proved, given=given)
+        self._sequencer = Sequencer(
+            session, self._bell, self._relay, config, clock, batch=batch, proved=proved, given=given
+        )
 
     def ready(self) -> dict[str, str]:
         """What is not as it should be beside the claim session, by part; else "ok"."""

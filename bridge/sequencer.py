@@ -11,16 +11,18 @@ from typing import Protocol
 
 import structlog
 
+from bridge.batch import BatchSize
 from bridge.bell import Bell
 from bridge.config import BridgeConfig
 from bridge.nap import Nap, State
 from core import fail_points
 from core.clock import Clock
+from core.errors import DatabaseUnavailableError
 from core.events import Range
 from core.fail_points import Point
 from db import outbox
 from db.connect import Connection
-from db.outbox import NOTHING_HELD, SOURCES, HeldBack, Source
+from db.outbox import NOTHING_HELD, SOURCES, Claim, HeldBack, Source
 
 _log = structlog.get_logger("sequencer")
 
@@ -36,6 +38,11 @@ BUSY_PAUSE = 0.002
 BUSY_LINGER = 0.03
 # Turns in a row that found more waiting: from then on writers are spared the doorbell.
 PRESSURE = 3
+
+
+_SLOW_HINT = (
+    "the next claims take at most so many rows; is there a slow UPDATE trigger on notifications, or a cut network?"
+)
 
 
 class Outlet(Protocol):
@@ -62,10 +69,15 @@ class Sequencer:
         config: BridgeConfig,
         clock: Clock,
         *,
+        batch: BatchSize | None = None,
         proved: Callable[[], None] = lambda: None,
         given: int = 0,
     ) -> None:
-        """`proved` is called after each claim: this session can do what it is for. `given`: the last seq of this bridge's terms before."""
+        """`batch` is what earlier terms learned. `proved` is called after each claim: this session can do what it is for.
+
+        `given`: the last seq of this bridge's terms before.
+        """
+        self._batch = batch or BatchSize(config.batch)
         self._proved = proved
         self._session = session
         self._bell = bell
@@ -125,9 +137,7 @@ class Sequencer:
     async def _claim_all_sources(self) -> tuple[int, bool]:
         rows, more = 0, False
         for source in SOURCES:
-            claim = await outbox.claim(
-                self._session, source, self._held[source], batch=self._config.batch, log_end=self._end
-            )
+            claim = await self._claim(source)
             self._held[source] = claim.held_back
             if claim.mark == outbox.BUSY:
                 self._nap.woke_busy()  # also if somebody else set it, as a restored dump does
@@ -139,6 +149,19 @@ class Sequencer:
             rows += claim.rows
             more = more or claim.more
         return rows, more
+
+    async def _claim(self, source: Source) -> Claim:
+        began = self._clock.now()
+        try:
+            claim = await outbox.claim(
+                self._session, source, self._held[source], batch=self._batch.rows, log_end=self._end
+            )
+        except DatabaseUnavailableError:
+            if self._batch.failed(self._clock.now() - began):
+                _log.warning("claim.too_slow", rows=self._batch.rows, hint=_SLOW_HINT)
+            raise
+        self._batch.claimed(claim.rows, self._clock.now() - began)
+        return claim
 
     async def _stay_or_doze_off(self) -> None:
         """Busy: stay so while rows keep coming, else begin to fall asleep. Without a LISTEN nobody would hear a ring: just poll."""

@@ -7,10 +7,11 @@ from enum import StrEnum
 
 import structlog
 
+from bridge.batch import BatchSize
 from bridge.config import BridgeConfig
 from bridge.leader import OK, Leader, run_follower
 from core.clock import Clock, happens
-from core.supervise import Attempt, supervise
+from core.supervise import Attempt, first_cause, supervise
 from db.connect import session
 from db.preflight import inspect
 from fanout.buckets import Buckets
@@ -44,6 +45,8 @@ class Bridge:
         self._leader: Leader | None = None
         self._given = 0  # the last seq of our terms, which the log may have lost by the next
         self._attempt: Attempt | None = None
+        self._batch = BatchSize(config.batch)
+        self._trouble = ""  # what ended the last session
         self.role = Role.CONNECTING
 
     def stop(self) -> None:
@@ -57,7 +60,7 @@ class Bridge:
         if self._stopping.is_set():
             return {"bridge": "it was told to stop"}
         answers = self._attempt is not None and self._attempt.lives
-        checks = {"postgres": OK if answers else "no session for claiming answers"}
+        checks = {"postgres": OK if answers else f"no session for claiming answers. {self._trouble}".rstrip()}
         return checks | (self._leader.ready() if self._leader else {})
 
     async def run(self) -> None:
@@ -91,6 +94,7 @@ class Bridge:
                     buckets,
                     publishers,
                     self._clock,
+                    batch=self._batch,
                     proved=attempt.succeeded,
                     given=self._given,
                 )
@@ -98,6 +102,9 @@ class Bridge:
                     self._leader.stop()
                 self.role = Role.LEADER
                 await self._leader.run()
+        except Exception as error:
+            self._trouble = str(first_cause(error))
+            raise
         finally:
             self.role = Role.CONNECTING
             if self._leader is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -87,6 +88,15 @@ async def limited(doing: str, seconds: float = STATEMENT_TIMEOUT) -> AsyncIterat
             yield
 
 
+async def _connected(address: str) -> Connection:
+    try:
+        return await Session.connect(address, autocommit=True)
+    except asyncio.CancelledError as cancelled:
+        # A cancelled task keeps its frames for as long as anybody holds it, and in them a socket that Postgres would wait on for a minute.
+        traceback.clear_frames(cancelled.__traceback__)
+        raise
+
+
 @asynccontextmanager
 async def session(url: str, *, name: str) -> AsyncIterator[Connection]:
     """A dedicated autocommit session of the bridge: never pooled, with no timeout of the database's own, ended by the server if we freeze.
@@ -96,7 +106,7 @@ async def session(url: str, *, name: str) -> AsyncIterator[Connection]:
     address = conninfo(url, name=name)
     hosts = 1 + str(conninfo_to_dict(address).get("host", "")).count(",")
     async with limited(f"connecting ({name})", CONNECT_TIMEOUT * hosts + 1):
-        connection = await Session.connect(address, autocommit=True)
+        connection = await _connected(address)
     try:
         async with limited(f"setting up a session ({name})"):
             await connection.execute(query("session"), {"timeout": f"{PEER_TIMEOUT}s"})
@@ -126,6 +136,7 @@ async def open_pool(config: DatabaseConfig, *, name: str) -> AsyncIterator[Async
         conninfo(config.url, name=name),
         connection_class=Session,
         kwargs={"autocommit": True},
+        configure=_configure,
         min_size=min(2, config.pool_size),
         max_size=config.pool_size,
         timeout=10,
@@ -138,6 +149,10 @@ async def open_pool(config: DatabaseConfig, *, name: str) -> AsyncIterator[Async
         yield pool
     finally:
         await pool.close(timeout=CLOSE_TIMEOUT)
+
+
+async def _configure(connection: Connection) -> None:
+    await connection.execute(query("web_session"), {"timeout": f"{BORROW_TIMEOUT}s"})
 
 
 async def _lives(connection: Connection) -> bool:

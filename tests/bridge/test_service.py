@@ -220,6 +220,24 @@ async def test_a_follower_leaves_at_once(database: str, sql: Connection, valkey:
         await until(lambda: bridge.ready() == {"postgres": "ok"})
 
 
+async def test_a_leader_is_ready_while_its_claims_succeed(database: str, sql: Connection, valkey: Server) -> None:
+    """What keeps them from it stands in /readyz until one has succeeded again, however often the session is made anew meanwhile."""
+    trigger = "BEGIN RAISE 'not this one'; END"
+    async with bridging(database, valkey.url) as bridge:
+        await until(lambda: set(bridge.ready().values()) == {"ok"})
+        await sql.execute(
+            f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ {trigger} $$;"
+            "CREATE TRIGGER refuse BEFORE UPDATE ON notifications FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+        await insert(sql, 1)
+        await until(lambda: "not this one" in bridge.ready()["postgres"])
+        for role in (Role.LEADER, Role.CONNECTING, Role.LEADER):
+            await until(lambda role=role: bridge.role is role)  # type: ignore[misc]
+            assert "not this one" in bridge.ready()["postgres"]
+        await sql.execute("DROP TRIGGER refuse ON notifications")
+        await until(lambda: set(bridge.ready().values()) == {"ok"})
+
+
 async def test_a_follower_holds_back_no_vacuum(database: str, sql: Connection, valkey: Server) -> None:
     """Rule 2.3: it asks outside any transaction. [T: waiting in pg_advisory_lock stops vacuum in the whole database.]"""
     await sql.execute("SELECT pg_advisory_lock(%s, %s)", (NAMESPACE, LEADER))
