@@ -64,14 +64,15 @@ class Ground:
         ):
             yield made
 
-    def frozen(self, where: Freeze) -> Callable[[], Awaitable[None]]:
-        """SIGSTOP when it is there; SIGCONT when it was replaced."""
+    def frozen(self, where: Freeze, *, seconds: float = 0.0) -> Callable[[], Awaitable[None]]:
+        """SIGSTOP when it is there; SIGCONT when it was replaced, and so many seconds later."""
 
         async def scenario() -> None:
             async with self.loaded() as made:
                 await where(made)
                 await made.freeze()
                 await made.replaced()
+                await asyncio.sleep(seconds)  # how long the fault lasts
                 await made.thawed()
 
         return scenario
@@ -128,7 +129,7 @@ def in_a_claim_of(seconds: float) -> Freeze:
 
 async def test_a_leader_that_freezes_is_replaced_within_15_s_and_does_no_harm_when_it_returns(ground: Ground) -> None:
     await ground.side_by_side(
-        asleep=ground.frozen(asleep),
+        asleep_for_half_a_minute=ground.frozen(asleep, seconds=18),
         short_claim=ground.frozen(in_a_claim_of(1)),
         long_claim=ground.frozen(in_a_claim_of(8)),
         endless_claim=ground.frozen(in_a_claim_of(600)),
