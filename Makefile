@@ -39,6 +39,10 @@ test: $(VENV)/.dev.stamp ## Run the tests that take less than 4 minutes together
 test-slow: $(VENV)/.slow.stamp ## Run the slow tests: every Postgres version, other Pythons, long walks
 	@$(BIN)/python -m pytest -m slow $(PARALLEL) $(ARGS)
 
+.PHONY: mutants
+mutants: $(VENV)/.dev.stamp ## Break each rule of delivery in turn and see that a test fails (ARGS="12 lock")
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
 .PHONY: model
 model: $(VENV)/.dev.stamp ## Walk through a model of delivery (WALKS=1000 SEED=0)
 	@$(BIN)/python -m tests.model --walks $(or $(WALKS),1000) --seed $(or $(SEED),0) $(ARGS)
