@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
 from db.migrate import migrate
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 HEALS = 10.0
 HOUR = 3600
+QUIET = 3.6  # seconds between bursts of rows: more than a process may hear no mark
 HEARTBEAT = re.compile(rb"^:$", re.MULTILINE)
 
 
@@ -92,14 +94,14 @@ async def test_clocks_that_jump_by_an_hour_change_nothing() -> None:
         with clocks["web"].worn():
             url, web = await own.web()
         times = {"postgres": lambda: now(own), "bridge": lambda: date(f"http://{at}"), "web": lambda: date(url)}
-        async with under_load(own, url, pause=1.5) as load:
+        async with under_load(own, url, pause=QUIET) as load:
             for host, clock in clocks.items():
                 for jump in (HOUR, -HOUR):
                     clock.jump(jump)
                     await until(lambda: shows(times[host], jump))  # noqa: B023 -- awaited in this turn
                     await load.flows(within=HEALS)
-                    await heart_beats(load.streams[0])
                     await ready(url, web, timeout=HEALS)
+                    await asyncio.gather(stays_ready(url), heart_beats(load.streams[0]))
             # All are an hour behind now: the next term begins above the last all the same.
             for dying in (leader, standby):
                 with clocks["bridge"].worn():
@@ -126,6 +128,16 @@ async def date(url: str) -> float:
 
 async def shows(told: Callable[[], Awaitable[float]], jump: int) -> bool:
     return abs(await told() - time.time() - jump) < 60
+
+
+async def stays_ready(url: str) -> None:
+    """Also while no rows come: the bridge's marks go on."""
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        end = time.monotonic() + QUIET + 0.5
+        while time.monotonic() < end:
+            answer = await http.get("/readyz")
+            assert answer.status_code == httpx.codes.OK, answer.text
+            await asyncio.sleep(0.1)  # how often to ask
 
 
 async def heart_beats(stream: EventSource) -> None:
