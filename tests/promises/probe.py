@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from tests.event_source import EventSource
@@ -17,29 +19,45 @@ async def delivery(own: Rig, stream: EventSource, user: int, *, rows: int = 10, 
     async with own.sql() as sql:
         for number in range(rows):
             message = f"probe {number} at {time.monotonic_ns()}"
-            began = time.monotonic()
+            began, seen = time.monotonic(), len(stream.events)
             await sql.execute("INSERT INTO notifications (user_id, message) VALUES (%s, %s)", (user, message))
-            await stream.until(lambda message=message: _last(stream) == message, timeout=within)  # type: ignore[misc]
+            await stream.until(
+                lambda message=message, seen=seen: _has(stream, message, seen),  # type: ignore[misc]
+                timeout=within,
+            )
             took.append(time.monotonic() - began)
     return statistics.median(took)
 
 
-def _last(stream: EventSource) -> str | None:
-    return stream.events[-1].json.get("message") if stream.events else None
+def _has(stream: EventSource, message: str, seen: int) -> bool:
+    return any(event.json.get("message") == message for event in stream.events[seen:])
 
 
-async def bytes_until(url: str, end: bytes, *, timeout: float = 30.0) -> bytes:
-    """All that a stream says up to and with `end`: for rows of many megabytes, which our EventSource is too thorough for."""
+class RawStream:
+    """A stream's bytes as they come: for rows of many megabytes, which our EventSource is too thorough for."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self.said = bytearray()
+
+    async def until(self, words: bytes, *, timeout: float = 30.0) -> None:
+        """Read until it has said this."""
+        looked = 0
+        async with asyncio.timeout(timeout):
+            while self.said.find(words, looked) < 0:
+                looked = max(0, len(self.said) - len(words))
+                chunk = await self._reader.read(1 << 19)
+                assert chunk, f"the stream ended after {len(self.said)} bytes: {bytes(self.said[-200:])!r}"
+                self.said += chunk
+
+
+@asynccontextmanager
+async def raw_stream(url: str) -> AsyncIterator[RawStream]:
+    """A connection that is not made again, until the end of the block."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    said = bytearray()
+    writer.write(f"GET {parts.path}?{parts.query} HTTP/1.0\r\nHost: probe\r\n\r\n".encode())
     try:
-        writer.write(f"GET {parts.path}?{parts.query} HTTP/1.0\r\nHost: probe\r\n\r\n".encode())
-        async with asyncio.timeout(timeout):
-            while said.find(end, max(0, len(said) - (1 << 20))) < 0:
-                chunk = await reader.read(1 << 19)
-                assert chunk, f"the stream ended after {len(said)} bytes: {bytes(said[-200:])!r}"
-                said += chunk
+        yield RawStream(reader)
     finally:
         writer.transport.abort()
-    return bytes(said)

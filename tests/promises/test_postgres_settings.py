@@ -11,7 +11,7 @@ import pytest
 
 from tests.promises.health import get, unready
 from tests.promises.load import under_load
-from tests.promises.probe import bytes_until
+from tests.promises.probe import raw_stream
 from tests.rig import Rig, free_port, ready
 from tests.waiting import until
 
@@ -38,8 +38,9 @@ async def test_timeouts_and_isolation_of_the_whole_database_change_nothing(own: 
     async with under_load(own, url) as load:
         await _insert_many(own)
         await load.flows(within=HEALS)
-        said = await bytes_until(f"{url}/events/99", b"event: hello")
-        assert len(said) > 1000 * ROWS + 20_000_000
+        async with raw_stream(f"{url}/events/99") as stream:
+            await stream.until(b"event: hello")
+            assert len(stream.said) > 1000 * ROWS + 20_000_000
         load.writer.unharmed()
         await ready(url, web)
         await _alter_database(own, "RESET ALL")  # for the test's own look at the table
