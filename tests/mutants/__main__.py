@@ -24,15 +24,24 @@ def main() -> int:
     if options.refresh:
         return _refresh(mutants)
     start = time.monotonic()
-    with ThreadPoolExecutor(options.jobs) as pool:
-        unbroken = pool.submit(try_unbroken, mutants) if not options.all_tests else None
-        verdicts = dict(
-            zip([m.name for m in mutants], pool.map(lambda m: _try(m, options.all_tests), mutants), strict=True)
-        )
-        sound = unbroken is None or _sound(unbroken.result())
+    verdicts, sound = _run(mutants, jobs=options.jobs, all_tests=options.all_tests)
     if options.write:
         table.write(all_mutants(), verdicts)
     return _sum_up(verdicts, time.monotonic() - start) or (0 if sound else 1)
+
+
+def _run(mutants: Sequence[Mutant], *, jobs: int, all_tests: bool) -> tuple[dict[str, Verdict], bool]:
+    """What became of each, and whether their killers pass on the code as it is."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            unbroken = None if all_tests else pool.submit(try_unbroken, mutants)
+            verdicts = list(pool.map(lambda mutant: _try(mutant, all_tests), mutants))
+            sound = unbroken is None or _sound(unbroken.result())
+        except KeyboardInterrupt:
+            _say("Waiting for those that run ...")
+            pool.shutdown(cancel_futures=True)
+            raise
+    return dict(zip([mutant.name for mutant in mutants], verdicts, strict=True)), sound
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _named(mutant: Mutant, names: Sequence[str]) -> bool:
     number = mutant.name.partition("-")[0]
-    return not names or any(name == number or (not name.isdigit() and name in mutant.name) for name in names)
+    return not names or any(int(name) == int(number) if name.isdigit() else name in mutant.name for name in names)
 
 
 def _try(mutant: Mutant, all_tests: bool) -> Verdict:

@@ -19,6 +19,8 @@ from tests.mutants.sandbox import PatchError, sandbox
 
 # Seconds for one mutant's tests. What hangs is caught only by a test that says so before.
 LIMIT = 300.0
+# Plugins that no killer needs and that take a second to load.
+HEAVY = ("schemathesis", "playwright", "anyio")
 # Folders whose tests need nothing but the code: what else looks at the checkout would see the patch itself.
 EVERYTHING = ("core", "db", "fanout", "bridge", "web", "model", "promises")
 
@@ -106,26 +108,19 @@ def _run(root: Path, tests: Sequence[str], *, go_on: bool) -> list[Note]:
     journal.touch()
     # The sandbox comes first for pytest by `python -m` and for its children by their folder; PYTHONPATH says it once more.
     environment = os.environ | {"PYTHONPATH": str(root), "MUTANT_JOURNAL": str(journal)}
-    options = [
-        "-q",
-        "-m",
-        "not slow",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "tests.mutants.witness",
-        *([] if go_on else ["-x"]),
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *options, *tests],
-        cwd=root,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=(root / "output").open("wb"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    ended = _wait(process, LIMIT * 10 if go_on else LIMIT)
+    without = ["cacheprovider", *([] if go_on else HEAVY)]
+    options = ["-q", "-m", "not slow", "-p", "tests.mutants.witness", *(f"-pno:{plugin}" for plugin in without)]
+    with (root / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *options, *([] if go_on else ["-x"]), *tests],
+            cwd=root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        ended = _wait(process, LIMIT * 10 if go_on else LIMIT)
     notes = [json.loads(line) for line in journal.read_text().splitlines()]
     return [*notes, {"what": "end"}] if ended else notes
 
