@@ -24,6 +24,16 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION rowcast.refuse_size() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'a notification may have 32 MB of text, 32 MB of data as JSON, and a user id of 1000 bytes'
+        USING ERRCODE = 'program_limit_exceeded';
+END
+$$;
+
 CREATE FUNCTION rowcast.ring() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -150,11 +160,21 @@ CREATE TRIGGER rowcast_ring AFTER INSERT ON public.notifications FOR EACH ROW EX
 
 ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_ring;
 
+CREATE TRIGGER rowcast_size_of_changed AFTER UPDATE OF user_id, key, message, channel_type, data ON public.notifications FOR EACH ROW WHEN (((((octet_length(new.message) + octet_length(new.channel_type)) + COALESCE(octet_length(new.key), 0)) > 33554432) OR (octet_length((new.data)::text) > 33554432) OR (pg_column_size(new.user_id) > 1000))) EXECUTE FUNCTION rowcast.refuse_size();
+
+ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_size_of_changed;
+
+CREATE TRIGGER rowcast_size_of_new AFTER INSERT ON public.notifications FOR EACH ROW WHEN (((((octet_length(new.message) + octet_length(new.channel_type)) + COALESCE(octet_length(new.key), 0)) > 33554432) OR (octet_length((new.data)::text) > 33554432) OR (pg_column_size(new.user_id) > 1000))) EXECUTE FUNCTION rowcast.refuse_size();
+
+ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_size_of_new;
+
 CREATE TRIGGER rowcast_truncated AFTER TRUNCATE ON public.notifications FOR EACH STATEMENT EXECUTE FUNCTION rowcast.truncated();
 
 ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_truncated;
 
 REVOKE ALL ON FUNCTION rowcast.forget(upto bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.refuse_size() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.ring() FROM PUBLIC;
 

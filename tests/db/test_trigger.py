@@ -8,8 +8,9 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
+from core.user_ids import UserIdType
 from db.connect import Connection, session
-from db.outbox import BUSY, WAITING, set_doorbell
+from db.outbox import BUSY, NOTHING_HELD, SOURCES, WAITING, claim, set_doorbell
 from tests.db.databases import Databases
 from tests.db.notify_queue import SMALL, a_stranger_who_does_not_read, fill
 from tests.db.rows import insert
@@ -150,6 +151,47 @@ async def test_nobody_rings_into_a_full_queue_so_that_every_insert_commits(mode:
             async with a_stranger_who_does_not_read(address):
                 await fill(address)
                 await insert(writer, *range(100))
+
+
+UNREADABLE = "('[' || repeat('1e131071,', 300) || '0]')::jsonb"  # 1 kB on disk, 39 MB as JSON
+
+
+@pytest.mark.parametrize(
+    "column", ["message = repeat('x', 40000000)", "key = repeat('x', 40000000)", f"data = {UNREADABLE}"]
+)
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_a_row_that_could_not_be_read_again_is_refused(connection: Connection, column: str, role: str) -> None:
+    """When it is written, by whoever writes it: in the log it would hold up all streams."""
+    name, _, value = column.partition(" = ")
+    columns = name if name == "message" else f"message, {name}"
+    values = value if name == "message" else f"'x', {value}"
+    await connection.execute("SELECT set_config('session_replication_role', %s, false)", (role,))
+    with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="a notification may have"):
+        await connection.execute(f"INSERT INTO public.notifications ({columns}) VALUES ({values})")
+    await insert(connection, 1)
+    with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="a notification may have"):
+        await connection.execute(f"UPDATE public.notifications SET {column}")
+
+
+async def test_a_user_id_that_no_index_can_hold_is_refused(databases: Databases) -> None:
+    """The stamp, which puts the row into the indexes, could never be made: nobody would get anything any more."""
+    with databases.migrated(UserIdType.TEXT) as address:
+        async with await AsyncConnection.connect(address, autocommit=True) as writer:
+            long = "".join(map(str, range(3000)))
+            with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="a user id of 1000 bytes"):
+                await insert(writer, long)
+            await insert(writer, long[:990])
+            with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="a user id of 1000 bytes"):
+                await writer.execute("UPDATE public.notifications SET user_id = %s", (long,))
+            async with session(address, name="bridge") as bridge:
+                assert (await claim(bridge, SOURCES[0], NOTHING_HELD, batch=10, log_end=0)).rows == 1
+
+
+async def test_what_postgres_itself_can_t_write_out_is_refused_too(connection: Connection) -> None:
+    with pytest.raises(psycopg.errors.ProgramLimitExceeded):
+        await connection.execute(
+            "INSERT INTO public.notifications (message, data) VALUES ('x', ('[' || repeat('1e131071,', 9000) || '0]')::jsonb)"
+        )
 
 
 async def test_nobody_calls_the_trigger_function_by_hand(database: str) -> None:
