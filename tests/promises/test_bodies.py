@@ -56,7 +56,7 @@ async def test_every_text_arrives_byte_for_byte_by_every_way_and_no_text_makes_a
             assert live.events[1 : 1 + len(TEXTS)] == backlog.events[: len(TEXTS)]
             assert reread.notifications == backlog.notifications
             for stream in (live, reread, backlog):
-                assert {event.type for event in stream.events} == {"message", "hello"}
+                assert {event.type for event in stream.events} <= {"message", "hello"}
 
 
 async def _insert(own: Rig) -> None:
