@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
@@ -88,8 +87,6 @@ HARD = {
     "20 MB": ("repeat('é', 10000000)", "NULL", "now()"),
     "18 MB of escapes": ("repeat(chr(1), 3000000)", "NULL", "now()"),
 }
-# Small to store, and as JSON more than Postgres makes of a value: only whoever writes it may hear of it.
-UNREADABLE = "('[' || repeat('1e131071,', 9000) || '0]')::jsonb"
 
 
 @pytest.mark.slow
@@ -115,8 +112,6 @@ async def test_rows_that_are_hard_to_read_or_send_arrive_and_hold_up_nobody(own:
                 assert await delivery(own, other, 7, rows=3) < 5
         async with raw_stream(f"{url}/events/99") as backlog:
             await _says_all(backlog)
-        with pytest.raises(psycopg.errors.ProgramLimitExceeded):
-            await sql.execute(f"INSERT INTO notifications (message, data) VALUES ('to all', {UNREADABLE})")
         await _is_listed(url)
         await load.flows()
         load.writer.unharmed()
