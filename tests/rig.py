@@ -104,6 +104,7 @@ class Rig:
     settings: dict[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     root: Path = ROOT  # the checkout whose code runs
+    environment: dict[str, str] = field(default_factory=dict)  # what is none of Rowcast's settings
 
     async def migrate(self) -> None:
         """Prepare an empty database, as the code that runs here wants it."""
@@ -152,13 +153,17 @@ class Rig:
 
     async def _start(self, arguments: list[str], settings: dict[str, str], python: Path | None = None) -> Process:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROWCAST_", "PG"))}
-        environment = kept | {
-            "ROWCAST_DATABASE_URL": self.database_url,
-            "ROWCAST_REDIS_URL": self.redis_url,
-            "ROWCAST_REDIS_PREFIX": self.prefix,
-            "ROWCAST_LOG_FORMAT": "json",
-            **{f"ROWCAST_{name.upper()}": value for name, value in (self.settings | settings).items()},
-        }
+        environment = (
+            kept
+            | self.environment
+            | {
+                "ROWCAST_DATABASE_URL": self.database_url,
+                "ROWCAST_REDIS_URL": self.redis_url,
+                "ROWCAST_REDIS_PREFIX": self.prefix,
+                "ROWCAST_LOG_FORMAT": "json",
+                **{f"ROWCAST_{name.upper()}": value for name, value in (self.settings | settings).items()},
+            }
+        )
         process = Process(arguments, environment, python or Path(sys.executable), self.root)
         await process.start()
         self.processes.append(process)

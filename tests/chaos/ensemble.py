@@ -20,6 +20,7 @@ from typing import Literal, TypeAlias
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from tests.chaos.holdings import told_inside
 from tests.chaos.places import Place
 from tests.chaos.postgres import Pair, Postgres, Session
 from tests.chaos.records import now
@@ -65,6 +66,7 @@ class Ensemble:
     postgres: Pair
     redis: ValkeyPair
     wires: dict[str, Wire]
+    inside: Path  # where the processes write what only they know of themselves
     places: dict[str, Place] = field(default_factory=dict)
 
     @property
@@ -165,7 +167,9 @@ async def ensemble(
             )
         )
         own.root = root
-        made = Ensemble(shape, own, postgres, redis, wires)
+        inside = stack.enter_context(folder())
+        own.environment = told_inside(inside)
+        made = Ensemble(shape, own, postgres, redis, wires, inside)
         await own.migrate()
         for name in shape.places:
             made.places[name] = _place(made, name, listed)

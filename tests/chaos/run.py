@@ -87,6 +87,7 @@ class Run:
         """Play it to its end; the books."""
         books = self._books
         await self._oracle.begin()
+        await _until(self._all_told, QUIET_WITHIN)
         books.before = await self._holdings()
         with Notebook(books.path("rig")) as book:
             async with self._watched(book):
@@ -197,15 +198,21 @@ class Run:
         held: dict[str, float] = {}
 
         async def as_before() -> bool:
+            if not await self._all_told():
+                return False
             held.update(await self._holdings())
             return not given_back(self._books.before, held)
 
         await _until(as_before, QUIET_WITHIN)
         return held
 
+    async def _all_told(self) -> bool:
+        """Does every process say by now what only it knows?"""
+        return all((self._ensemble.inside / str(pid)).exists() for pid in self._places().values())
+
     async def _holdings(self) -> dict[str, float]:
         ensemble = self._ensemble
-        return await holdings(self._places(), ensemble.writer_url, ensemble.redis.primary.url)
+        return await holdings(self._places(), ensemble.inside, ensemble.writer_url, ensemble.redis.primary.url)
 
     def _places(self) -> dict[str, int]:
         return {place.name: place.pid for place in self._ensemble.places.values() if place.running}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos import bounds, checks, healing
+from tests.chaos import bounds, checks, healing, verdict
 from tests.chaos.clients import got
 from tests.chaos.evidence import Evidence, Violation, gather
 from tests.chaos.records import (
@@ -23,12 +23,14 @@ from tests.chaos.records import (
     Outcome,
     Probe,
     Row,
+    Sample,
     Statement,
     Timing,
     Turn,
     Window,
     content_of,
 )
+from tests.chaos.run import Books
 from tests.event_source import Dispatched
 
 WEB = "http://one"
@@ -206,10 +208,16 @@ def test_inserts_that_wait_for_a_fault_are_found() -> None:
 
 
 def test_what_was_taken_and_not_given_back_is_found() -> None:
-    before = {"web descriptors": 20, "web memory": 100e6, "subscriptions": 4}
-    assert not bounds.given_back(before, {"web descriptors": 24, "web memory": 160e6, "subscriptions": 4})
-    for name, value in {"web descriptors": 40, "web memory": 300e6, "subscriptions": 5}.items():
+    before = {"web descriptors": 20, "web tasks": 12, "web memory": 100e6, "subscriptions": 4}
+    now = {"web descriptors": 24, "web tasks": 14, "web memory": 160e6, "subscriptions": 4, "web doubles": 7}
+    assert not bounds.given_back(before, now)
+    for name, value in {"web descriptors": 40, "web tasks": 21, "web memory": 300e6, "subscriptions": 5}.items():
         assert bounds.given_back(before, before | {name: value})
+
+
+def test_doubles_are_summed_over_the_processes_of_a_place() -> None:
+    samples = [Sample(at, {"web0 doubles": count, "web1 doubles": 1}) for at, count in enumerate([0, 3, 5, 1, 1, 4])]
+    assert dict(verdict.held(Books(Path()), Evidence(samples=samples)))["doubles dropped by web processes"] == "10"
 
 
 def test_only_a_lost_tail_allows_what_it_causes() -> None:

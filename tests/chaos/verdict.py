@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from tests.chaos import bounds, checks, healing
 from tests.chaos.evidence import Evidence, Violation, gather
@@ -56,23 +57,38 @@ def figures(evidence: Evidence) -> list[tuple[str, str]]:
 
 
 def held(books: Books, evidence: Evidence) -> list[tuple[str, str]]:
-    """What was held before, at most on the way, and in the end; of memory, descriptors and threads the process with the most."""
+    """What was held before, at most on the way, and in the end; of memory, descriptors, tasks and threads the process with the most.
+
+    And how many doubles were dropped, as far as it was noted: what a process dropped in its last seconds is not.
+    """
     every = [books.before, *(sample.held for sample in evidence.samples), books.after]
     kinds = (
         "memory",
         "descriptors",
+        "tasks",
         "threads",
         "postgres sessions",
         "redis subscriptions",
         "redis clients",
         "notify queue",
     )
-    return [(f"{kind}: before, most, after", _three([_most(one, kind) for one in every])) for kind in kinds]
+    told = [(f"{kind}: before, most, after", _three([_most(one, kind) for one in every])) for kind in kinds]
+    return [("doubles dropped by web processes", f"{_doubles(every):,.0f}"), *told]
 
 
 def _most(sample: Mapping[str, float], kind: str) -> float:
     scale = 2**20 if kind == "memory" else 1
     return max((value / scale for name, value in sample.items() if name.endswith(kind)), default=0.0)
+
+
+def _doubles(samples: Sequence[Mapping[str, float]]) -> float:
+    """The sum of what rose; a process that begins anew counts from nothing."""
+    names = {name for sample in samples for name in sample if name.endswith(" doubles")}
+    found = 0.0
+    for name in names:
+        counts = [sample[name] for sample in samples if name in sample]
+        found += sum(now - before if now >= before else now for before, now in pairwise([0.0, *counts]))
+    return found
 
 
 def _three(values: Sequence[float]) -> str:

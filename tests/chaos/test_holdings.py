@@ -1,0 +1,45 @@
+"""What processes say of themselves is true: their tasks rise and fall with their streams, and doubles are counted."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.chaos.ensemble import Ensemble, ensemble
+from tests.chaos.holdings import holdings
+from tests.event_source import open_stream
+from tests.waiting import until
+
+
+@pytest.mark.slow
+async def test_tasks_rise_and_fall_with_streams_and_doubles_are_counted() -> None:
+    async with ensemble(bridges=1, webs=1) as e, AsyncExitStack() as stack:
+        await until((e.inside / str(e.webs[0].pid)).exists)
+        before = await _of_web(e, "tasks")
+        streams = [await stack.enter_async_context(open_stream(f"{e.client_urls[0]}/events/1")) for _ in range(20)]
+        for stream in streams:
+            await stream.live()
+        await until(lambda: _tasks_within(e, before + 20, before + 200))
+        assert await _of_web(e, "doubles") == 0
+        with_answers_lost = e.wires["bridge0-redis"]
+        with_answers_lost.black_hole(up=False)
+        await e.rig.insert(1, "sent, and sent again for want of an answer")
+        await streams[0].receives("sent, and sent again for want of an answer")
+        with_answers_lost.heal()
+        await until(lambda: _doubled(e))
+        await stack.aclose()
+        await until(lambda: _tasks_within(e, 1, before + 2))
+
+
+async def _of_web(e: Ensemble, what: str) -> float:
+    held = await holdings({"web0": e.webs[0].pid}, e.inside, e.writer_url, e.redis.primary.url)
+    return held[f"web0 {what}"]
+
+
+async def _tasks_within(e: Ensemble, least: float, most: float) -> bool:
+    return least <= await _of_web(e, "tasks") <= most
+
+
+async def _doubled(e: Ensemble) -> bool:
+    return await _of_web(e, "doubles") > 0
