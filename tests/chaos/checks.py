@@ -123,7 +123,9 @@ def no_phantom(evidence: Evidence) -> Violations:
 
 
 def _was_committed(evidence: Evidence, key: str) -> bool:
-    return key in evidence.commits or evidence.insert_of[key].outcome == "committed"
+    statement = evidence.insert_of[key]
+    known = key in evidence.commits or statement.outcome == "committed"
+    return known or evidence.may_have_been_committed_and_lost(statement)
 
 
 def log_is_true(evidence: Evidence) -> Violations:

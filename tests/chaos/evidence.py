@@ -67,6 +67,13 @@ class Evidence:
         statement = self.insert_of.get(key)
         return statement is not None and statement.began < self.forgot_until
 
+    def may_have_been_committed_and_lost(self, statement: Statement) -> bool:
+        """Nobody heard how it ended, and that was while a server took commits which its successor never got."""
+        return statement.outcome == "unknown" and any(
+            window.forgets and window.start <= statement.ended and statement.began <= window.broken
+            for window in self.windows
+        )
+
     def due(self, client: Client) -> list[Row]:
         """The rows for this client's user, stamped, in the order of the log."""
         return sorted(

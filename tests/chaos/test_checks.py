@@ -233,6 +233,19 @@ def test_only_a_lost_tail_allows_what_it_causes() -> None:
     assert [one for check in checks.DELIVERY for one in check(evidence)] == []
 
 
+@pytest.mark.parametrize(("began", "fine"), [(1.0, False), (4.5, True), (5.5, False)])
+def test_a_commit_nobody_heard_of_may_be_lost_while_a_tail_is_and_at_no_other_time(began: float, fine: bool) -> None:
+    """Delivered, then gone: only the server that was left behind could have told that it was committed."""
+    evidence = good()
+    evidence.statements.append(statement("d", began, outcome="unknown"))
+    evidence.clients[0].story.append(message("d", 20, began + 0.2))
+    evidence.windows = [
+        Window("failover", 4, 5, 6, postgres=True, forgets=True),
+        Window("failover", 8, 9, 10, postgres=True, forgets=True),
+    ]
+    assert (checks.no_phantom(evidence) == []) is fine
+
+
 def test_records_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
     before = good()
     path = tmp_path / "book.jsonl"

@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from db.migrate import migrate
 from rowcast.embedded import Server, start_postgres
-from tests.parts import require
+from tests.parts import not_permitted, require
 from tests.rig import Rig, rig
 from tests.servers import FAST, embedded_valkey, folder
 
@@ -72,6 +72,33 @@ class OwnPostgres:
 
 
 @contextmanager
+def small_disk(megabytes: int) -> Iterator[Path]:
+    """A file system of that size, in memory; mounted by root, where root may. Others are told so, and the test is not run."""
+    with folder() as path:
+        options = f"size={megabytes}m,mode=0711"
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], capture_output=True, text=True, check=False
+        )
+        if mounted.returncode:
+            not_permitted(
+                "no right to mount a small disk here: run the tests as root (a limit on file sizes stands for it)"
+            )
+        try:
+            yield path
+        finally:
+            subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def use_up(disk: Path) -> Path:
+    """Write a file until the disk is full; that file."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return ballast
+
+
+@contextmanager
 def frozen(pid: int) -> Iterator[None]:
     """Stop that process, a server's backend for instance, until the end of the block."""
     os.kill(pid, signal.SIGSTOP)
@@ -94,7 +121,15 @@ async def backend(own: Rig, name: str) -> int:
 @asynccontextmanager
 async def own_postgres(**settings: str) -> AsyncIterator[tuple[OwnPostgres, Rig]]:
     """A server with these settings, and Rowcast's tables in it for processes that the test starts; Redis is a fresh one."""
-    with folder() as state, embedded_valkey() as valkey:
+    with folder() as state:
+        async with own_postgres_in(state, settings) as (server, own):
+            yield server, own
+
+
+@asynccontextmanager
+async def own_postgres_in(state: Path, settings: dict[str, str]) -> AsyncIterator[tuple[OwnPostgres, Rig]]:
+    """The same, its data in that folder."""
+    with embedded_valkey() as valkey:
         server = await asyncio.to_thread(OwnPostgres, state, settings)
         try:
             await asyncio.to_thread(migrate, server.url, say=lambda _: None)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.promises.health import get, unready
 from tests.promises.load import under_load
-from tests.promises.own_postgres import backend, own_postgres
+from tests.promises.own_postgres import backend, own_postgres, own_postgres_in, small_disk, use_up
 from tests.rig import Rig, ready
 from tests.waiting import until
 
@@ -118,3 +118,20 @@ async def test_a_log_that_can_t_be_written_panics_postgres_and_loses_nothing_it_
             await load.flows(within=HEALS)
             await ready(url, web, timeout=HEALS)
         assert load.writer.refused
+
+
+@pytest.mark.slow
+async def test_a_disk_that_is_really_full_is_an_honest_error_and_all_is_delivered_once_there_is_room() -> None:
+    """Row 33: tables and log have one small disk, and something else fills it."""
+    with small_disk(160) as disk:
+        async with own_postgres_in(disk, {}) as (server, own):
+            await own.bridge()
+            url, web = await own.web()
+            async with under_load(own, url) as load:
+                ballast = await asyncio.to_thread(use_up, disk)
+                await until(lambda: "No space left on device" in server.log)
+                await until(lambda: bool(load.writer.refused))
+                assert (await get(url, "/healthz")).status_code == httpx.codes.OK
+                ballast.unlink()
+                await load.flows(within=HEALS)
+                await ready(url, web, timeout=HEALS)
