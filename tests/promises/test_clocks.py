@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from db.migrate import migrate
 from tests.event_source import EventSource
 from tests.parts import missing, require
 from tests.promises.health import get
+from tests.promises.leaders import REPLACED
 from tests.promises.load import under_load
 from tests.promises.own_postgres import OwnPostgres
 from tests.rig import Rig, free_port, ready, rig
@@ -148,3 +150,26 @@ async def heart_beats(stream: EventSource) -> None:
 
     before = beats()
     await stream.until(lambda: beats() > before + 1, timeout=5)
+
+
+async def test_a_frozen_leader_is_replaced_within_15_s_though_postgres_thinks_it_earlier_than_before() -> None:
+    """Neither who watches nor how long a session was idle is told by the time of day."""
+    async with hosts() as (own, clocks):
+        leader = await own.bridge()
+        await leader.logged("leader.leading")
+        standby = await own.bridge()
+        await standby.logged("leader.following")
+        url, web = await own.web()
+        async with under_load(own, url, pause=QUIET) as load:
+            await load.flows()
+            leader.send(SIGSTOP)
+            frozen = time.monotonic()
+            clocks["postgres"].jump(-HOUR)
+            await standby.logged("leader.leading", timeout=60)
+            assert time.monotonic() - frozen < REPLACED
+            await load.flows(within=HEALS)
+            await ready(url, web, timeout=HEALS)
+            leader.send(SIGCONT)
+            await leader.logged("leader.following", timeout=30)
+            await load.flows(within=HEALS)
+            load.writer.unharmed()
