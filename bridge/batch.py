@@ -19,7 +19,7 @@ class BatchSize:
         self.rows = most
 
     def claimed(self, rows: int, seconds: float) -> None:
-        """A claim stamped so many rows in that time."""
+        """A claim stamped so many rows in that time, its commit left out: a standby or a disk that is slow takes as long over one row."""
         if rows and seconds > SLOW:
             self.rows = max(1, int(min(rows, self.rows) * SLOW / seconds))
         elif rows >= self.rows and seconds < SLOW / 2:

@@ -160,7 +160,7 @@ class Sequencer:
             if self._batch.failed(self._clock.now() - began):
                 _log.warning("claim.too_slow", rows=self._batch.rows, hint=_SLOW_HINT)
             raise
-        self._batch.claimed(claim.rows, self._clock.now() - began)
+        self._batch.claimed(claim.rows, claim.seconds)
         return claim
 
     async def _stay_or_doze_off(self) -> None:

@@ -6,7 +6,7 @@ The bridge parses no value of a row: what it holds back comes from Postgres as t
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import DatabaseUnavailableError, RowcastError, StaleReadError
@@ -57,14 +57,15 @@ NOTHING_HELD = HeldBack()
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one claim did: the range it stamped (None: nothing), whether another would find more, what it had to leave out; and the
-    doorbell's mark as it stood then."""
+    """What one claim did: the range it stamped (None: nothing), whether another would find more, what it had to leave out; the
+    doorbell's mark as it stood then; and how many seconds the server took for the rows, the commit left out."""
 
     stamped: Range | None
     rows: int
     more: bool
     held_back: HeldBack
     mark: int
+    seconds: float = field(compare=False)
 
 
 async def claim(
@@ -75,13 +76,15 @@ async def claim(
     Raises LogMovedError, with nothing stamped, if the log does not end at `log_end` any more (None: wherever it ends).
     """
     parameters = {"batch": batch, "held": held_back.users, "lowest": held_back.lowest, "log_end": log_end}
-    ours, mark, start, end, rows, full, users, lowest = await _one(session, source.claim, parameters, doing="claiming")
+    ours, mark, start, end, rows, full, users, lowest, seconds = await _one(
+        session, source.claim, parameters, doing="claiming"
+    )
     if not ours:
         raise LogMovedError
     held = HeldBack(users, lowest)
     # A full batch of nothing but rows behind one barrier is the end of what can be stamped now.
     more = full and (rows > 0 or held != held_back)
-    return Claim(Range(start, end) if rows else None, rows, more, held, mark)
+    return Claim(Range(start, end) if rows else None, rows, more, held, mark, seconds)
 
 
 async def term_due(session: Connection) -> float:

@@ -58,4 +58,6 @@ SELECT
     (SELECT count(*) FROM stamped) AS stamped,
     (SELECT count(*) FROM seen) >= %(batch)s AS full_batch,
     (SELECT array_cat(%(held)s, array_agg(DISTINCT user_id)) FROM judged WHERE skipped AND user_id IS NOT NULL)::text AS held,
-    least(%(lowest)s::bigint, (SELECT min(id) FROM judged WHERE skipped)) AS lowest
+    least(%(lowest)s::bigint, (SELECT min(id) FROM judged WHERE skipped)) AS lowest,
+    -- The last column is made last: how long the rows took, triggers on them included. The commit comes after it, however long that takes.
+    extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS seconds

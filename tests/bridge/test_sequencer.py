@@ -417,3 +417,21 @@ async def _lead_until_the_session_is_ended(database: str, sql: Connection) -> No
             "WHERE application_name = 'rowcast-claim' AND datname = current_database()"
         )
         await asyncio.Event().wait()
+
+
+async def test_slow_commits_make_claims_no_smaller(database: str, claiming: Connection, sql: Connection) -> None:
+    """A slow disk or standby takes as long over a claim of one row; smaller claims would only fall behind."""
+    await sql.execute(
+        "CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.2); RETURN NULL; END $$"
+    )
+    await sql.execute(
+        "CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON notifications DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION at_commit()"
+    )
+    outlet = Outlet()
+    async with sequencing(database, claiming, outlet) as sequencer:
+        await until(lambda: outlet.term is not None)
+        await insert(sql, 1)
+        await stamped(sql, 1)
+        await until(lambda: bool(outlet.spans))
+        assert sequencer._batch.rows == 1000

@@ -58,8 +58,26 @@ async def test_oldest_id_first_whoever_it_is_for(bridge: Connection, other: Conn
 
 
 async def test_nothing_to_do_changes_nothing(bridge: Connection) -> None:
-    assert await take(bridge) == Claim(None, 0, False, NOTHING_HELD, BUSY)
+    assert await take(bridge) == Claim(None, 0, False, NOTHING_HELD, BUSY, seconds=0)
     assert await (await bridge.execute("SELECT last_seq FROM rowcast.state")).fetchone() == (0,)
+
+
+async def test_what_a_claim_takes_is_told_without_its_commit(bridge: Connection, other: Connection) -> None:
+    """Time for rows, a trigger of the users' own included, is a reason for smaller batches; a slow flush, or standby, is none."""
+    for when, event in (("before", "BEFORE"), ("at_commit", "AFTER")):
+        await other.execute(
+            f"CREATE FUNCTION {when}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END $$"
+        )
+        late = "CONSTRAINT" if event == "AFTER" else ""
+        deferred = "DEFERRABLE INITIALLY DEFERRED" if late else ""
+        await other.execute(
+            f"CREATE {late} TRIGGER {when} {event} UPDATE ON notifications {deferred} FOR EACH ROW EXECUTE FUNCTION {when}()"
+        )
+    await insert(other, 1, 2)
+    began = asyncio.get_running_loop().time()
+    told = (await take(bridge)).seconds
+    assert 0.6 <= told < 0.9
+    assert asyncio.get_running_loop().time() - began >= told + 0.6
 
 
 async def test_batches_follow_each_other_without_a_gap(bridge: Connection, other: Connection) -> None:

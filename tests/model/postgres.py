@@ -254,14 +254,14 @@ class Database:
         state = self.state
         start = state.last_seq
         if log_end is not None and (start != log_end or state.seq_value < log_end):
-            return [(False, state.doorbell, start, None, 0, False, held, lowest)]
+            return [(False, state.doorbell, start, None, 0, False, held, lowest, 0.0)]
         done = self._judge(batch, frozenset(filter(None, held.strip("{}").split(","))), lowest)
         for row in done.rows:
             state.seq_value += 1
             state.last_seq = state.seq_value
             state.rows[row.id] = state.rows[row.id]._replace(seq=state.seq_value)
         left_out = "{" + ",".join(sorted(done.users)) + "}"
-        return [(True, state.doorbell, start, state.last_seq, len(done.rows), done.full, left_out, done.lowest)]
+        return [(True, state.doorbell, start, state.last_seq, len(done.rows), done.full, left_out, done.lowest, 0.0)]
 
     def _judge(self, batch: int, users: frozenset[str], lowest: int | None) -> Claimed:
         return claim(self.unsequenced, self.locked, users, lowest, batch=batch)
