@@ -16,6 +16,7 @@ import structlog
 
 from core import fail_points
 from core.clock import Clock, happens
+from core.errors import UnreadableRowError
 from core.events import Event, Range
 from core.fail_points import Point
 from core.supervise import Attempt, supervise
@@ -169,7 +170,7 @@ class Relay:
                 item.tries += 1
                 try:
                     await self._relay(connection, item.source, item.span)
-                except PrunedError as error:
+                except (PrunedError, UnreadableRowError) as error:
                     _log.warning("relay.dropped", start=item.span.start, end=item.span.end, why=str(error))
             case _TermStarted(span):
                 for way in self._ways:

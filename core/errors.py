@@ -32,6 +32,10 @@ class StaleReadError(DatabaseUnavailableError):
     """Postgres answered from a point in the log that is already behind us: a standby, or a primary that lost its tail."""
 
 
+class UnreadableRowError(DatabaseUnavailableError):
+    """A row of the log is larger than Postgres can write it out as JSON: delete it, or make it smaller."""
+
+
 class RedisUnavailableError(RowcastError):
     """Redis did not answer. Rowcast tries again by itself."""
 

@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from core.errors import ConfigurationError, DatabaseUnavailableError
+from core.errors import ConfigurationError, DatabaseUnavailableError, UnreadableRowError
 from db.queries import query
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
@@ -68,9 +68,14 @@ def conninfo(url: str, *, name: str) -> str:
 
 @contextmanager
 def driver_errors(doing: str) -> Iterator[None]:
-    """Turn what the driver raises for a lost or refusing server into DatabaseUnavailableError, with what was being done."""
+    """Turn what the driver raises for a lost or refusing server into DatabaseUnavailableError, with what was being done.
+
+    UnreadableRowError if it was too much for Postgres to write out.
+    """
     try:
         yield
+    except psycopg.errors.ProgramLimitExceeded as error:
+        raise UnreadableRowError from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TooManyRequests, TimeoutError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DatabaseUnavailableError(f"Postgres failed while {doing}: {reason}") from error

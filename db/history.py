@@ -46,10 +46,24 @@ class History:
         self._urgent = urgent or pool
 
     async def replay(
-        self, user_id: str, *, after: int, upto: int | None, unread: bool = False, at_least: int = 0
+        self,
+        user_id: str,
+        *,
+        after: int,
+        upto: int | None,
+        unread: bool = False,
+        at_least: int = 0,
+        one: bool = False,
+        bare: bool = False,
     ) -> Page:
-        """One page of what `user_id` may see above `after` (seq), up to `upto` (None: the end of the log as this page sees it)."""
-        parameters = {"user_id": user_id, "after": after, "upto": upto, "unread": unread, **_LIMITS}
+        """One page of what `user_id` may see above `after` (seq), up to `upto` (None: the end of the log as this page sees it).
+
+        `one`: the next row alone. `bare`: only where the rows are; bodies are empty. Raises UnreadableRowError if Postgres can't write
+        one of them out.
+        """
+        parameters = {"user_id": user_id, "after": after, "upto": upto, "unread": unread, "bare": bare, **_LIMITS}
+        if one:
+            parameters["page"] = 1
         rows = await self._read(self._pool, "replay", parameters, at_least)
         return _page(rows)
 

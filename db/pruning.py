@@ -83,16 +83,18 @@ async def prune_all(
 async def prune(session: Connection, rules: Rules, *, dry_run: bool = False) -> AsyncGenerator[Batch, None]:
     """Walk the old end of the log once, a batch for each step; the caller sets the pace. On a session of its own.
 
+    Rows that are stamped meanwhile stay: they may not be delivered yet, however old the date is that they were given.
+
     Raises DatabaseUnavailableError, also if a lock is not to be had in a second, or if something of the database's own (a foreign
     key, a trigger) keeps a row: what went until then is gone, with its position.
     """
     await session.execute(query("prune_session"))
     (cutoff,) = await _one(session, "prune_cutoff", {"seconds": rules.older_than})
-    (gone,) = await _one(session, "pruned_seq")
+    gone, log_end = await _one(session, "pruned_seq")
     what: dict[str, Any] = {"cutoff": cutoff, "keep_unread": rules.keep_unread}
     after, ended = 0, False
     while not ended:
-        limits = {"after": after, "page": BATCH_ROWS, "budget": BATCH_BYTES}
+        limits = {"after": after, "log_end": log_end, "page": BATCH_ROWS, "budget": BATCH_BYTES}
         ids, upto, after, ended = await _one(session, "prune_old", what | limits)
         rows = len(ids or ())
         if dry_run:

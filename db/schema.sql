@@ -160,11 +160,11 @@ CREATE TRIGGER rowcast_ring AFTER INSERT ON public.notifications FOR EACH ROW EX
 
 ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_ring;
 
-CREATE TRIGGER rowcast_size_of_changed AFTER UPDATE OF user_id, key, message, channel_type, data ON public.notifications FOR EACH ROW WHEN (((((octet_length(new.message) + octet_length(new.channel_type)) + COALESCE(octet_length(new.key), 0)) > 33554432) OR ((pg_column_size(new.data) > 1048576) AND (octet_length((new.data)::text) > 33554432)) OR (pg_column_size(new.user_id) > 1000))) EXECUTE FUNCTION rowcast.refuse_size();
+CREATE TRIGGER rowcast_size_of_changed AFTER UPDATE OF user_id, key, message, channel_type, data ON public.notifications FOR EACH ROW WHEN (((((octet_length(new.message) + octet_length(new.channel_type)) + COALESCE(octet_length(new.key), 0)) > 33554432) OR ((pg_column_size(new.data) > 1048576) AND (octet_length((new.data)::text) > 33554432)) OR (pg_column_size(new.user_id) > 1004))) EXECUTE FUNCTION rowcast.refuse_size();
 
 ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_size_of_changed;
 
-CREATE TRIGGER rowcast_size_of_new AFTER INSERT ON public.notifications FOR EACH ROW WHEN (((((octet_length(new.message) + octet_length(new.channel_type)) + COALESCE(octet_length(new.key), 0)) > 33554432) OR ((pg_column_size(new.data) > 1048576) AND (octet_length((new.data)::text) > 33554432)) OR (pg_column_size(new.user_id) > 1000))) EXECUTE FUNCTION rowcast.refuse_size();
+CREATE TRIGGER rowcast_size_of_new AFTER INSERT ON public.notifications FOR EACH ROW WHEN (((((octet_length(new.message) + octet_length(new.channel_type)) + COALESCE(octet_length(new.key), 0)) > 33554432) OR ((pg_column_size(new.data) > 1048576) AND (octet_length((new.data)::text) > 33554432)) OR (pg_column_size(new.user_id) > 1004))) EXECUTE FUNCTION rowcast.refuse_size();
 
 ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_size_of_new;
 

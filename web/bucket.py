@@ -19,7 +19,7 @@ import structlog
 
 from core import fail_points
 from core.clock import Clock, happens
-from core.errors import DatabaseUnavailableError, StaleReadError
+from core.errors import DatabaseUnavailableError, StaleReadError, UnreadableRowError
 from core.events import Event
 from core.fail_points import Point
 from db.history import NOTHING_ABOVE, History
@@ -34,6 +34,8 @@ INBOX_BYTES = 32 << 20
 SILENCE = 3.0
 REREAD_EVERY = 1.0
 FORGET_AFTER = 30.0
+# Re-reads that may fail before the streams are to read each for itself.
+TRIES = 3
 _TURN = 64
 
 Item: TypeAlias = Message | Mark
@@ -64,6 +66,8 @@ class Bucket:
         self._stale_since: float | None = None
         self._assumed = False  # is the position only that of the first stream to go live?
         self._failing = False
+        self._failures = 0  # re-reads that failed, one after another
+        self._too_much = False  # is it what they read, and not Postgres, that makes them fail?
         self._mailboxes: defaultdict[str, set[Mailbox]] = defaultdict(set)
 
     # What the hub tells it
@@ -220,9 +224,10 @@ class Bucket:
         boxes = self.mailboxes if event.user_id is None else list(self._mailboxes.get(event.user_id, ()))
         if boxes:
             delivery = Delivery(event.seq, sse.event(event))
+            base = 0 if self._assumed else self.position or 0
             for mailbox in boxes:
                 if mailbox.live or not live_only:
-                    mailbox.put(delivery)
+                    mailbox.put(delivery, base)
 
     async def _reread_until_done(self) -> None:
         serving = self._rereads_wanted
@@ -230,8 +235,11 @@ class Bucket:
             await self._reread()
         except DatabaseUnavailableError as error:
             self._note_failure(error)
+            self._too_much = self._too_much or isinstance(error, UnreadableRowError)
+            self._failures += 1
             await self._clock.sleep(self._clock.jitter(0.1, 1.0))
         else:
+            self._failures, self._too_much = 0, False
             self._rereads_done = serving
             self._read_at = self._clock.now()
             self._assumed = False
@@ -256,6 +264,13 @@ class Bucket:
             self._idle.set()
 
     async def _reread_pages(self, live: list[str]) -> None:
+        if live and (self._too_much or self._failures >= TRIES):
+            end = (await self._history.reread([], after=NOTHING_ABOVE, upto=None, at_least=self.known)).last_seq
+            if self._too_much:
+                self._leave_to_streams()
+                self.position = max(end, self.position or 0)
+                return
+            self._too_much = True  # for Postgres answers; if it fails once more
         # Without a live stream only the end of the log is of interest.
         after = self.position if live and self.position is not None else NOTHING_ABOVE
         upto: int | None = None
@@ -275,7 +290,8 @@ class Bucket:
         self.position = max(upto, self.position or 0)
 
     def _leave_to_streams(self) -> None:
-        """What was missed is pruned, at least in part, or the log has lost our position: each stream finds out for itself, and says so."""
+        """What was missed is pruned, at least in part, or the log has lost our position, or some row is too much to be read: each stream
+        finds out for itself, and says so; those that this is not about go on."""
         for mailbox in self.mailboxes:
             if mailbox.live:
                 mailbox.overflow()

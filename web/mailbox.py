@@ -26,12 +26,26 @@ class Delivery:
 class Mailbox:
     """What waits for one stream. Filled from the moment its channels are confirmed, handed out once it is live."""
 
-    __slots__ = ("_bytes", "_limit", "_queue", "_wake", "ending", "live", "overflowed", "silent_end", "user_id")
+    __slots__ = (
+        "_base",
+        "_bytes",
+        "_limit",
+        "_queue",
+        "_wake",
+        "ending",
+        "had",
+        "live",
+        "overflowed",
+        "silent_end",
+        "user_id",
+    )
 
     def __init__(self, user_id: str, limit: int) -> None:
         self.user_id = user_id
         self.live = False
         self.overflowed = False
+        self.had = 0  # all up to there was taken when the queue of a live stream was dropped
+        self._base = 0  # … and when the oldest event came that waits
         self.ending: str | None = None  # why the server ends this stream
         self.silent_end = False  # … and without its position, which is none any more
         self._limit = limit
@@ -44,10 +58,12 @@ class Mailbox:
         """Is nothing waiting?"""
         return not self._queue and not self.overflowed
 
-    def put(self, delivery: Delivery) -> None:
-        """Add an event, or drop all and note it, if that is one too many."""
+    def put(self, delivery: Delivery, base: int) -> None:
+        """Add an event, or drop all and note it, if that is one too many. All up to `base` was handed out before."""
         if self.overflowed:
             return
+        if not self._queue:
+            self._base = base
         self._bytes += len(delivery.frame)
         if len(self._queue) >= self._limit or (self._queue and self._bytes > LIMIT_BYTES):
             self.overflow()
@@ -57,6 +73,8 @@ class Mailbox:
 
     def overflow(self) -> None:
         """Drop all: the stream reads on from Postgres where it stands."""
+        if self.live:
+            self.had = self._base
         self._clear()
         self.overflowed = True
         self.live = False

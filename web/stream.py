@@ -8,15 +8,16 @@ else it reads on from Postgres first, and so it does whenever its mailbox overfl
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import TypeAlias
 
 import structlog
 
 from core import fail_points
 from core.clock import Clock
-from core.errors import DatabaseUnavailableError, StaleReadError
+from core.errors import DatabaseUnavailableError, StaleReadError, UnreadableRowError
 from core.fail_points import Point
 from db.history import NOTHING_ABOVE, History, Page
 from web import sse
@@ -69,6 +70,7 @@ class Stream:
         self._unread = start is Since.UNREAD
         self._last = _first_after(start)  # everything above, and only that, is still to be written
         self._written: int | None = None  # the last id on the wire
+        self._row_by_row = False
 
     async def frames(self) -> AsyncIterator[bytes]:
         """The bytes of the stream, from the first `retry:` to a clean end. Neither Postgres nor Redis makes this raise."""
@@ -84,7 +86,8 @@ class Stream:
                         yield self._at(self._last, sse.hello(self._last))
                     async for chunk in self._follow(bucket, mailbox):
                         yield chunk
-                    self._position = self._last  # history may have been pruned past it, should it be read again
+                    # History may have been pruned past it, should it be read again; but not past what was never missed.
+                    self._position = self._last = max(self._last, mailbox.had)
                 for chunk in self._farewell(bucket, mailbox):
                     yield chunk
         except DatabaseUnavailableError as error:
@@ -100,7 +103,7 @@ class Stream:
             async for chunk in self._backlog(bucket, mailbox, first):
                 yield chunk
             if self._last == first.last_seq and not mailbox.ending:
-                self._unread = False
+                self._unread = self._row_by_row = False
                 bucket.go_live(mailbox, epoch, first.last_seq)
                 if fail_points.armed and mailbox.live:
                     await fail_points.reach(Point.LIVE)
@@ -143,9 +146,7 @@ class Stream:
         deadline = self._clock.now() + PAGE_TIMEOUT
         while True:
             try:
-                page = await self._history.replay(
-                    self._user_id, after=self._last, upto=upto, unread=self._unread, at_least=bucket.known
-                )
+                page = await self._replay(bucket, upto)
             except StaleReadError:
                 if self._clock.now() > deadline:
                     raise
@@ -154,6 +155,26 @@ class Stream:
                 if fail_points.armed:
                     await fail_points.reach(Point.BACKLOG_READ)
                 return page
+
+    async def _replay(self, bucket: Bucket, upto: int | None) -> Page:
+        """The next page; row by row once one of them was too much to be written out, and without that one, which nobody can be given."""
+        read = partial(self._history.replay, self._user_id, upto=upto, unread=self._unread, at_least=bucket.known)
+        try:
+            return await read(after=self._last, one=self._row_by_row)
+        except UnreadableRowError:
+            if not self._row_by_row:
+                self._row_by_row = True
+                return await self._replay(bucket, upto)
+        page = await read(after=self._last, one=True, bare=True)
+        self._row_by_row = False
+        if page.events:
+            self._last = page.events[0].seq
+            _log.error(
+                "row.unreadable",
+                seq=self._last,
+                hint="Postgres can't write it out as JSON: delete it, or make it smaller",
+            )
+        return replace(page, events=[])
 
     async def _reset(self, page: Page) -> bytes | None:
         """On the first page: look at the position the client came with; tell it honestly if the log can't go on from there."""

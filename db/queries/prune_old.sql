@@ -1,11 +1,11 @@
 -- One stretch of the old end of the log: which rows above `after` may go. One row comes back: their ids (null: none), the greatest seq
 -- among them, where the next stretch begins, and whether this one reached the end: the first row that is too young, or the last there is.
--- Parameters: after (a seq), cutoff (a time), keep_unread, page (rows looked at, at most), budget (bytes: ends with the row that passes it).
+-- Parameters: after (a seq), log_end (a seq: nothing above it), cutoff (a time), keep_unread, page (rows looked at, at most), budget (bytes: ends with the row that passes it).
 -- Young is what was created between the cutoff and now. What says that it will be created (infinity, a wrong clock) has no age: passed over.
 WITH walked AS MATERIALIZED (
     SELECT n.id, n.seq, n.created_at, n.user_id IS NULL OR n.is_viewed OR NOT %(keep_unread)s AS may_go, {size} AS size
     FROM public.notifications AS n
-    WHERE n.seq > %(after)s AND n.seq <= (SELECT last_seq FROM rowcast.state)
+    WHERE n.seq > %(after)s AND n.seq <= %(log_end)s
     ORDER BY n.seq LIMIT %(page)s
 ), young AS MATERIALIZED (
     SELECT min(seq) AS seq FROM walked WHERE created_at >= %(cutoff)s AND created_at <= clock_timestamp()

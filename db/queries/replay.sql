@@ -1,6 +1,6 @@
 -- One page of one user's history above a position, with the log's state in the same snapshot (one row of nulls if the page is empty).
 -- Parameters: user_id, after, upto (null: all that this snapshot sees), unread (only what the user has not viewed),
--- page (rows at most), budget (bytes: the page ends with the row that passes it; only those that stay are made into events).
+-- bare (where the rows are, without what they say), page (rows at most), budget (bytes: the page ends with the row that passes it; only those that stay are made into events).
 -- Ordered by user and seq, so that only the index of both gives the order: by seq alone, the planner may walk through everybody's rows
 -- in search of one user's, or of the few for everyone. (After user_id = x it would leave user_id out of the order; after IN, with x twice,
 -- it does not. And seq + 0, because it would take a range with two bounds for a short one.)
@@ -27,6 +27,6 @@ WITH state AS MATERIALIZED (
     ORDER BY found.seq LIMIT %(page)s
 )
 SELECT s.last_seq, s.pruned_seq, {rejoin} AS rejoin, (SELECT count(*) >= %(page)s OR max(before) >= %(budget)s FROM page) AS more,
-    n.seq, n.user_id::text, {event}
+    n.seq, n.user_id::text, CASE WHEN %(bare)s THEN '' ELSE {event} END
 FROM state AS s LEFT JOIN page AS n ON n.before < %(budget)s
 ORDER BY n.seq

@@ -126,7 +126,9 @@ async def test_bodies_of_a_range(bridge: Connection, generic: bool) -> None:
 @pytest.mark.parametrize("after", [0, ROWS - 2000])
 async def test_one_users_history(web: Connection, generic: bool, unread: bool, after: int) -> None:
     """At most the user's hundred rows and the thousand for everyone are looked at."""
-    nodes = await plan_of(web, "replay", PAGE | {"user_id": 7, "after": after, "unread": unread}, generic=generic)
+    nodes = await plan_of(
+        web, "replay", PAGE | {"user_id": 7, "after": after, "unread": unread, "bare": False}, generic=generic
+    )
     assert "Seq Scan" not in {node.kind for node in on(nodes, "notifications")}
     assert looked_at(nodes) <= 1100
 
@@ -136,7 +138,9 @@ async def test_one_users_history(web: Connection, generic: bool, unread: bool, a
 async def test_history_where_few_hear_most(hot: str, generic: bool, user: int, rows: int, after: int) -> None:
     """Whoever hears little is not searched for among those who hear much, and whose history is long gets it page by page."""
     async with await AsyncConnection.connect(hot, autocommit=True) as web:
-        nodes = await plan_of(web, "replay", PAGE | {"user_id": user, "after": after, "unread": False}, generic=generic)
+        nodes = await plan_of(
+            web, "replay", PAGE | {"user_id": user, "after": after, "unread": False, "bare": False}, generic=generic
+        )
     assert looked_at(nodes) <= rows
 
 

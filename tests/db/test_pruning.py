@@ -94,6 +94,21 @@ async def test_a_date_to_come_keeps_its_row_and_no_other(connection: Connection,
     assert (await left(connection), await gone_to(connection)) == ([1, 3, 5], 4)
 
 
+async def test_what_is_relayed_while_it_walks_stays(
+    connection: Connection, pruner: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import of old rows may not be delivered yet."""
+    monkeypatch.setattr(pruning, "BATCH_ROWS", 2)
+    await add(connection, OLD, OLD, OLD)
+    async with aclosing(prune(pruner, RULES)) as batches:
+        went = [await anext(batches)]
+        await add(connection, OLD, OLD)
+        went += [batch async for batch in batches]
+    assert sum(batch.rows for batch in went) == 3
+    assert (await left(connection), await gone_to(connection)) == ([4, 5], 3)
+    assert await run(pruner) == 2
+
+
 async def test_what_was_not_relayed_never_goes(connection: Connection, pruner: Connection) -> None:
     await connection.execute(
         f"INSERT INTO notifications (user_id, message, created_at) SELECT 1, 'x', {OLD} FROM generate_series(1, 20)".encode()
@@ -367,7 +382,7 @@ async def test_with_100_000_rows_no_statement_walks_through_them(
         await connection.execute("VACUUM ANALYZE")
     what = {"cutoff": "2100-01-01", "keep_unread": True, "page": 500, "budget": 1 << 20}
     async with session(database, name="rowcast-prune") as pruner:
-        nodes = await plan_of(pruner, "prune_old", what | {"after": 50_000}, generic=generic)
+        nodes = await plan_of(pruner, "prune_old", what | {"after": 50_000, "log_end": 100_000}, generic=generic)
         assert reads(nodes, "notifications") == {"notifications_seq"}
         assert looked_at(nodes, "notifications") <= 500
         what |= {"keep_unread": False, "ids": list(range(50_001, 50_501)), "upto": 60_000}

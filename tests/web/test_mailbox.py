@@ -21,7 +21,7 @@ def box(limit: int = 10, *, live: bool = True) -> Mailbox:
 
 def put(mailbox: Mailbox, *seqs: int, size: int = 10) -> None:
     for seq in seqs:
-        mailbox.put(Delivery(seq, b"x" * size))
+        mailbox.put(Delivery(seq, b"x" * size), seq - 1)
 
 
 def seqs(deliveries: list[Delivery]) -> list[int]:

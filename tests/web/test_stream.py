@@ -272,6 +272,23 @@ async def test_history_pruned_under_an_overflowed_stream_is_told_to_it(air: Air)
         assert reader.seqs == seqs[2:]
 
 
+async def test_history_that_went_below_what_a_stream_had_is_no_reset_for_it(air: Air) -> None:
+    """It was quiet, so its own last is old; but nothing that was pruned was for it, and its queue overflowed only after that."""
+    small = replace(air.config, stream_queue=2)
+    async with air.by_hand(1, Since.NOW, small) as reader:
+        await reader.until_hello()
+        for_others = await air.send(*[2] * 5)
+        await heard(air, for_others[-1])
+        await air.log.sql.execute("DELETE FROM notifications WHERE seq <= 5")
+        await air.log.move(pruned_seq=5)
+        seqs = await air.send(1, 1, 1)
+        await heard(air, seqs[-1])
+        async with asyncio.timeout(5):
+            while len(reader.seqs) < 3:
+                await reader.read()
+        assert (reader.seqs, reader.of_type("reset")) == (seqs, [])
+
+
 # --- reset
 
 

@@ -1,0 +1,65 @@
+"""A row that Postgres itself can't write out, in the log in spite of the limits: nobody can be given it, and everybody gets all else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from core.errors import UnreadableRowError
+from db import queries
+from rowcast.embedded import Server
+from tests.db.databases import Databases
+from tests.waiting import until
+from tests.web.air import Air, open_air, together
+from web.stream import Since
+
+TOO_MUCH = "CASE n.message WHEN 'too much' THEN repeat(left(n.message, 1), 1100000000) ELSE ({event}) END"
+
+
+@pytest.fixture
+async def air(databases: Databases, valkey: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Air]:
+    """Where a row with the message `too much` passes what Postgres makes of a value (1 GB): at once, and not after ten seconds of escapes."""
+    text = queries._text
+    event = TOO_MUCH.replace("{event}", text("_event"))
+    monkeypatch.setattr(queries, "_text", lambda name: event if name == "_event" else text(name))
+    queries.query.cache_clear()
+    with databases.migrated() as url:
+        async with open_air(url, valkey.url) as made:
+            yield made
+    queries.query.cache_clear()
+
+
+async def add_unreadable(air: Air, user: int | None) -> None:
+    await air.log.sql.execute("INSERT INTO notifications (user_id, message) VALUES (%s, 'too much')", (user,))
+
+
+async def stamp(air: Air) -> None:
+    """As the bridge does, whose reader is told that it can't have the bodies: nothing is published."""
+    with pytest.raises(UnreadableRowError, match="larger than Postgres can write it out"):
+        await air.log.stamp()
+
+
+@pytest.mark.parametrize("user", [2, None], ids=["for one user", "for everyone"])
+async def test_live_streams_go_on_without_it(air: Air, user: int | None) -> None:
+    async with air.reading(1, Since.NOW) as one, air.reading(2, Since.NOW) as two, asyncio.timeout(60):
+        await together(one, two)
+        await air.send(1, 2)
+        await air.log.sql.execute("INSERT INTO notifications (user_id, message) VALUES (1, 'before'), (2, 'before')")
+        await add_unreadable(air, user)
+        await air.log.sql.execute("INSERT INTO notifications (user_id, message) VALUES (1, 'after'), (2, 'after')")
+        await stamp(air)
+        await air.send(1, 2)  # shows the hole
+        await until(lambda: len(one.seqs) == len(two.seqs) == 4, timeout=60)
+        assert (one.seqs, two.seqs) == ([1, 3, 6, 8], [2, 4, 7, 9])
+
+
+async def test_a_backlog_goes_on_without_it(air: Air) -> None:
+    await air.log.add(1, 1, 2)
+    await add_unreadable(air, 1)
+    await stamp(air)
+    await air.log.add(1, 2)
+    async with air.by_hand(1, Since.ALL) as one, asyncio.timeout(60):
+        await one.until_hello()
+        assert one.seqs == [1, 2, 5]
