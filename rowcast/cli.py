@@ -10,6 +10,7 @@ import importlib
 import signal
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 import click
 
@@ -25,6 +26,8 @@ COMMANDS = {
     "web": "Serve streams, the API and the inbox page.",
     "prune": "Delete old rows, and say so to clients that still want them.",
 }
+# What runs until it is told to stop.
+SERVERS = ("bridge", "web")
 FAILED, WRONG_USAGE = 1, 2
 
 
@@ -35,6 +38,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- click's signature
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in SERVERS:
+            signal.signal(signal.SIGTERM, _end)  # until its event loop listens itself
         with _plain_ctrl_c():
             command = importlib.import_module(f"rowcast.commands.{cmd_name}").command
         assert isinstance(command, click.Command)  # noqa: S101
@@ -43,6 +48,11 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's signature
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _end(*_: object) -> NoReturn:
+    """Told to stop before it has begun: there is nothing to finish, and nothing went wrong."""
+    sys.exit(0)
 
 
 @contextlib.contextmanager

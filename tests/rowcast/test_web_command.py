@@ -90,6 +90,13 @@ def test_the_address_it_really_has_is_logged_and_answers(web: Callable[..., Web]
     assert started.end(signal.SIGTERM) == 0
 
 
+def test_told_to_stop_while_it_starts_it_ends_cleanly(web: Callable[..., Web]) -> None:
+    """What it needs for serving takes a while to load after the address is bound."""
+    started = web("--bind", "127.0.0.1:0")
+    started.logged("web.listening")
+    assert started.end(signal.SIGTERM) == 0
+
+
 def test_insecure_allows_other_machines_in(web: Callable[..., Web]) -> None:
     started = web("--bind", "0.0.0.0:0", "--insecure")
     address = started.logged("web.listening")["address"]

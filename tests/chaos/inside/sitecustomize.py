@@ -7,7 +7,6 @@ Once a second a thread writes both, as JSON, to the file of the process's number
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import sys
@@ -26,7 +25,7 @@ class Inside:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / str(os.getpid())
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._counted = False
         self.doubles = 0
 
@@ -41,9 +40,7 @@ class Inside:
         if not self._counted and "web.bucket" in sys.modules:
             self._counted = True
             self._count_doubles()
-        if self._loop is None or not self._loop.is_running():
-            self._loop = _running_loop()
-        tasks = len(asyncio.all_tasks(self._loop)) if self._loop else 0
+        tasks = len(asyncio.all_tasks(self.loop)) if self.loop else 0
         new = self._file.with_suffix(".new")
         new.write_text(json.dumps({"tasks": tasks, "doubles": self.doubles}), "ascii")
         new.replace(self._file)
@@ -70,11 +67,14 @@ class Inside:
         bucket._handle_next, mailbox.take_above = handle_and_count, take_and_count
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    loops = (one for one in gc.get_objects() if isinstance(one, asyncio.BaseEventLoop))
-    return next((one for one in loops if one.is_running()), None)
-
-
 if "CHAOS_INSIDE" in os.environ:
     inside = Inside(Path(os.environ["CHAOS_INSIDE"]))
+    _run_forever = asyncio.BaseEventLoop.run_forever
+
+    def run_forever(self: asyncio.BaseEventLoop) -> None:
+        """Say which loop it is. (To look for it among all objects from another thread is not safe: it breaks tuples that are being made.)"""
+        inside.loop = self
+        _run_forever(self)
+
+    asyncio.BaseEventLoop.run_forever = run_forever  # type: ignore[method-assign]
     threading.Thread(target=inside.run, name="inside", daemon=True).start()
