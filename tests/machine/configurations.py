@@ -34,15 +34,15 @@ class Configuration:
     larger: Size
 
 
-def _delivery(batches: str, streams: str, kinds: str, faults: int, *, known: bool = True) -> Size:
+def _delivery(batches: str, streams: str, kinds: str, faults: int, hub: str = "at 0") -> Size:
     """Users of the rows, batch by batch; streams, in capitals if live from the start; the faults, and how many at most."""
 
     def build(rules: Rules) -> AnyMachine:
-        return Delivery(Bounds(tuple(batches.split()), streams, frozenset(kinds.split()), faults, known, rules))
+        return Delivery(Bounds(tuple(batches.split()), streams, frozenset(kinds.split()), faults, hub, rules))
 
-    joined = "" if known else ", the hub not joined yet"
+    at = "" if hub == "at 0" else f"; hub {hub}"
     some = f"{faults} of {kinds.replace(' ', ', ')}" if faults else "no faults"
-    return Size(f"rows {batches}; streams {streams}{joined}; {some}", build)
+    return Size(f"rows {batches}; streams {streams}{at}; {some}", build)
 
 
 def _stamping(transactions: str, batch: int, locks: int) -> Size:
@@ -64,7 +64,6 @@ def _sleep(writers: int, faults: int) -> Size:
 
 
 _PUBLISH = "refuse unknown held drop beat unsendable"
-_LEAD = "takeover held unknown drop beat cut"
 _HEAR = "cut hidden inbox mailbox look drop"
 _START = "cut mailbox client end look inbox"
 
@@ -72,8 +71,8 @@ CONFIGURATIONS = (
     Configuration("publishing", _delivery("uu u", "U", _PUBLISH, 2), _delivery("uu u u", "U", _PUBLISH, 3)),
     Configuration(
         "two leaders",
-        _delivery("u u", "U", "takeover held drop", 2),
-        _delivery("u uw", "U", "takeover held unknown cut", 3),
+        _delivery("u u", "U", "takeover held drop beat", 2),
+        _delivery("u uw", "U", "takeover held cut", 3),
     ),
     Configuration(
         "hearing", _delivery("u u", "U", "cut hidden inbox mailbox look", 2), _delivery("u u", "U", _HEAR, 3)
@@ -86,9 +85,10 @@ CONFIGURATIONS = (
     ),
     Configuration(
         "a web process starts",
-        _delivery("u", "u", "cut drop", 1, known=False),
-        _delivery("u", "uv", "cut", 0, known=False),
+        _delivery("u", "u", "cut drop", 1, "away"),
+        _delivery("u u", "u", "cut drop", 1, "away"),
     ),
+    Configuration("two streams start", _delivery("e", "uv", "", 0, "joined"), _delivery("e", "uv", "", 0, "away")),
     Configuration(
         "rows deleted",
         _delivery("u", "U", "delete client takeover end", 3),
@@ -119,6 +119,8 @@ BROKEN_IN = {
     "reread_after_drop": "hearing",
     "overflow_rereads": "hearing",
     "rows_before_position": "rows deleted",
+    "first_live_gives_position": "a web process starts",
+    "lowest_live_gives_position": "two streams start",
     "believe_only_fresh": "old snapshots",
     "heard_on_arrival": "old snapshots",
     "last_seq_not_max": "rows deleted",

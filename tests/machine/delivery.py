@@ -18,8 +18,10 @@ class Delivery:
         streams = tuple(Stream(s.lower(), at="live" if s.isupper() else "off") for s in self._bounds.streams)
         live = "".join(sorted({stream.user for stream in streams if stream.live}))
         hub = Hub(subscribed=MARK + EVERYONE + live)
-        if not self._bounds.known:
-            hub = Hub(position=None, up=False, wanted=True)
+        if self._bounds.hub != "at 0":
+            hub = hub._replace(position=None, wanted=True)
+        if self._bounds.hub == "away":
+            hub = hub._replace(up=False, subscribed="")
         return World((), 0, 0, (Bridge(), Bridge()), hub, streams, self._bounds.faults)
 
     def steps(self, world: World) -> Iterator[tuple[str, World]]:

@@ -84,7 +84,8 @@ def _backlog(world: World, bounds: Bounds, number: int, stream: Stream) -> Steps
     if overtaken or stream.overflowed:
         yield "reads on", put_stream(world, number, read._replace(at="ready", queue=()))
         return
-    if hub.position is None or (hub.assumed and read.last < hub.position):
+    lower = hub.assumed and read.last < (hub.position or 0) and rules.lowest_live_gives_position
+    if (hub.position is None and rules.first_live_gives_position) or lower:
         # The re-read that is still due must begin below what any live stream lacks.
         world = put_hub(world, position=read.last, assumed=True)
     if not rules.subscribe_first and stream.user not in hub.subscribed:

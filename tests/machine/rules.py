@@ -27,6 +27,8 @@ class Rules:
     reread_after_drop: bool = True  # a re-read that runs already will do
     overflow_rereads: bool = True  # what did not fit is dropped, and that is all
     rows_before_position: bool = True  # a re-read moves the position first
+    first_live_gives_position: bool = True  # a hub without one re-reads from the end of the log
+    lowest_live_gives_position: bool = True  # the first stream to go live gives it, and that is all
     believe_only_fresh: bool = True  # every snapshot is believed
     heard_on_arrival: bool = True  # what waits to be handled is not counted as heard
     last_seq_not_max: bool = True  # the end of the log is max(seq)

@@ -103,6 +103,7 @@ STEPS = {
     "a stream starts": "comes|is subscribed|counts as|begins|its snapshot|writes|reads on|goes live|takes what|ends it at",
     "a stream returns": "client is cut off|ends it at None|its queue overflows",
     "a web process starts": "not joined: look",
+    "two streams start": "v: goes live",
     "rows deleted": "all rows are deleted",
     "old snapshots": "an old snapshot|a re-read: an old snapshot",
     "stamping": "inserts|commits|rolls back|is locked|let go|its snapshot|it stamps|poll is due",

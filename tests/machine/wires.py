@@ -106,7 +106,7 @@ class Bounds:
     streams: str
     kinds: frozenset[str]
     faults: int
-    known: bool = True  # does the hub begin joined, with a position?
+    hub: str = "at 0"  # its position; or "joined" without one, or "away", with no connection
     rules: Rules = field(default=ALL)
 
 
