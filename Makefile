@@ -44,7 +44,8 @@ mutants: $(VENV)/.dev.stamp ## Break each rule of delivery in turn and see that 
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
 .PHONY: model
-model: $(VENV)/.dev.stamp ## Walk through a model of delivery (WALKS=1000 SEED=0)
+model: $(VENV)/.dev.stamp ## Explore the protocol exhaustively, then walk through a model of delivery (WALKS=1000 SEED=0)
+	@$(BIN)/python -m tests.machine
 	@$(BIN)/python -m tests.model --walks $(or $(WALKS),1000) --seed $(or $(SEED),0) $(ARGS)
 
 .PHONY: check
