@@ -24,10 +24,10 @@ from tests.chaos.parts import part
 from tests.chaos.records import now
 from tests.servers import folder
 
-ROUNDS, SECONDS = 3, 6.0
+ROUNDS, SECONDS = 3, 5.0
 USERS, CLIENTS = list(range(1, 7)), 12
 WARMS_UP = 5.0
-SETTLES = 2.0  # seconds from everybody's being ready to the next quiet stretch, and from the last of all to the end
+SETTLES = 2.0  # seconds from everybody's being ready, and from the clients' new choice, to what comes next
 LEADER = "the leader"
 
 
@@ -101,6 +101,7 @@ async def _load(e: Ensemble, writers: Path, clients: Path) -> AsyncIterator[None
 async def _play(e: Ensemble, kind: Kind, seconds: float) -> Round:
     """One round; a fault that takes longer to inflict lasts longer."""
     print(f"{kind.name} …", file=sys.stderr, flush=True)  # noqa: T201 -- a command's output
+    await _spread_clients(e)
     quiet = now()
     await asyncio.sleep(seconds)
     leader = (await e.leader() or e.bridges[0]).name
@@ -115,6 +116,13 @@ async def _play(e: Ensemble, kind: Kind, seconds: float) -> Round:
     ready = now()
     await asyncio.sleep(SETTLES)
     return Round(kind.name, quiet, began, ended, ready)
+
+
+async def _spread_clients(e: Ensemble) -> None:
+    """Have them choose a web process anew: a fault of one has driven all to the other."""
+    for web in e.webs:
+        e.wires[f"clients-{web.name}"].reset()
+    await asyncio.sleep(SETTLES)
 
 
 def main(rounds: int, seconds: float, only: str) -> None:
