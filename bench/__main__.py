@@ -1,4 +1,4 @@
-"""`python -m bench`: start servers of its own, measure, print one table for each measurement; or compare two revisions."""
+"""`python -m bench`: start servers of its own, measure, print one table for each measurement; or compare two revisions, or inflict faults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bench import against, measures
+from bench import against, faults, measures
 from bench.measures import Figures
 from rowcast.embedded import start_postgres
 from tests.db.databases import Databases
@@ -21,24 +21,38 @@ RUNS = 5
 
 
 def main() -> None:
-    """Measure everything here, or with --against the main figures here and there."""
+    """Measure everything here, or with --against the main figures here and there, or with --faults what they cost."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "--against", metavar="REVISION", help="compare this checkout with another revision of it, in one run"
     )
-    parser.add_argument("--rounds", type=int, default=RUNS, help="how often each is measured (default %(default)s)")
+    parser.add_argument(
+        "--faults", action="store_true", help="what each kind of fault costs writers, and how soon it heals"
+    )
+    parser.add_argument(
+        "--rounds", type=int, help=f"how often each is measured (default {RUNS}, of faults {faults.ROUNDS})"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=faults.SECONDS,
+        help="of each fault, and of quiet before it (default %(default)s)",
+    )
+    parser.add_argument("--only", default="", help="faults whose names contain this")
     arguments = parser.parse_args()
     if arguments.against:
-        against.main(arguments.against, arguments.rounds)
+        against.main(arguments.against, arguments.rounds or RUNS)
+    elif arguments.faults:
+        rounds = arguments.rounds or faults.ROUNDS
+        _say(f"{_machine()}; median (lowest to highest) of {rounds}, the slowest of all, without → with the fault")
+        faults.main(rounds, arguments.seconds, arguments.only)
     else:
         asyncio.run(measure_all())
 
 
 async def measure_all() -> None:
     """Measure everything, one after the other, on one machine in one run."""
-    _say(
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; median (lowest to highest) of {RUNS}"
-    )
+    _say(f"{_machine()}; median (lowest to highest) of {RUNS}")
     async with _rowcast() as (own, url):
         bridge = await own.bridge()
         await bridge.logged("term.started")
@@ -46,6 +60,10 @@ async def measure_all() -> None:
         _table("20,000 rows of one statement to one client", [await measures.drain(own, url) for _ in range(RUNS)])
     async with _rowcast() as (own, _):
         _table("16 clients, one row a commit, fsync on", [await measures.writers(own) for _ in range(RUNS)])
+
+
+def _machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 @asynccontextmanager

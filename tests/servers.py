@@ -12,6 +12,7 @@ from rowcast.embedded import Server, start_postgres, start_valkey
 
 # Still safe against killed processes, which is all that tests kill; synchronous_commit off would not be.
 FAST = {"fsync": "off", "full_page_writes": "off"}
+SAFE = dict.fromkeys(FAST, "on")  # for whom FAST is the default
 
 
 @contextmanager

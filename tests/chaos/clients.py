@@ -30,7 +30,8 @@ _SECRET = SECRET.encode()
 
 @dataclass(frozen=True, slots=True)
 class ClientsConfig:
-    """What the clients are told, as JSON. `quiet`: seconds without a byte after which one gives its connection up; `seconds`: of the run."""
+    """What the clients are told, as JSON. `quiet`: seconds without a byte after which one gives its connection up; `seconds`: of the run;
+    `leavers`: the share of clients that come and go."""
 
     seed: int
     urls: list[str]
@@ -40,6 +41,7 @@ class ClientsConfig:
     seconds: float
     clients: int = 36
     quiet: float = 8.0
+    leavers: float = 0.3
 
 
 class Client:
@@ -58,7 +60,7 @@ class Client:
         self.user = config.canary if self.canary else config.users[number % len(config.users)]
         self.since = rng.choice(["unread", "all", "now"])
         self.starts = 0.0 if rng.random() < 0.7 else rng.uniform(0, config.seconds * 0.6)
-        self._leaves = rng.random() < 0.3
+        self._leaves = rng.random() < config.leavers
         self._parser = Parser()
         self._tail = b""
 

@@ -27,7 +27,7 @@ from tests.chaos.records import now
 from tests.chaos.valkey import Valkey, ValkeyPair
 from tests.parts import ROOT
 from tests.rig import Rig, rig
-from tests.servers import folder
+from tests.servers import SAFE, folder
 from tests.wire import Wire, wire
 
 Standby: TypeAlias = Literal["none", "async", "sync"]
@@ -144,14 +144,16 @@ async def ensemble(
     settings: dict[str, str] | None = None,
     root: Path = ROOT,
     listed: bool = False,
+    flushes: bool = False,
 ) -> AsyncIterator[Ensemble]:
     """All running and ready until the end of the block; `settings` go to every bridge and web process. `root`: the checkout whose code runs.
 
     `listed`: both places of Postgres are listed in ROWCAST_DATABASE_URL, instead of one address that moves; the second has no wire.
+    `flushes`: Postgres flushes to disk what it commits, as it should where more than processes may end.
     """
     shape = Shape(bridges, webs, standby, replica, buckets)
     async with AsyncExitStack() as stack:
-        postgres = await stack.enter_async_context(_postgres(standby))
+        postgres = await stack.enter_async_context(_postgres(standby, flushes))
         redis = await stack.enter_async_context(_redis(replica))
         wires = {"standby-postgres": postgres.stream, "replica-redis": redis.stream}
         for name in shape.wires:
@@ -189,9 +191,9 @@ def _place(made: Ensemble, name: str, listed: bool) -> Place:
 
 
 @asynccontextmanager
-async def _postgres(standby: Standby) -> AsyncIterator[Pair]:
+async def _postgres(standby: Standby, flushes: bool) -> AsyncIterator[Pair]:
     with folder() as one, folder() as two:
-        primary, other = Postgres(one), Postgres(two)
+        primary, other = (Postgres(place, dict(SAFE) if flushes else {}) for place in (one, two))
         await primary.start()
         async with wire(primary.url) as stream:
             pair = Pair(primary, other, stream, synchronous=standby == "sync")

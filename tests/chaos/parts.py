@@ -9,16 +9,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
-from tests.chaos.clients import ClientsConfig
-from tests.chaos.writer import WriterConfig
 from tests.parts import ROOT
 
 ENDS_WITHIN = 60.0
 
 
+class Config(Protocol):
+    """What a part is told: a dataclass that says where its records go. What it complains of goes beside them."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def book(self) -> str: ...
+
+
 class Part:
-    """A running `python -m tests.chaos.…`; what it complains of is in `log`."""
+    """A running part; what it complains of is in `log`."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
@@ -51,13 +59,12 @@ class Part:
 
 
 @asynccontextmanager
-async def part(config: WriterConfig | ClientsConfig) -> AsyncIterator[Part]:
-    """Writers or clients, killed at the end of the block if they still run."""
-    module = "writers" if isinstance(config, WriterConfig) else "clients"
+async def part(module: str, config: Config) -> AsyncIterator[Part]:
+    """`python -m module CONFIG`, killed at the end of the block if it still runs."""
     log = Path(config.book).with_suffix(".log")
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", f"tests.chaos.{module}", json.dumps(asdict(config))),
+            *(sys.executable, "-m", module, json.dumps(asdict(config))),
             cwd=ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=errors,

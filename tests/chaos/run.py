@@ -91,7 +91,10 @@ class Run:
         books.before = await self._holdings()
         with Notebook(books.path("rig")) as book:
             async with self._watched(book):
-                async with part(self._clients()) as clients, part(self._writers()) as writers:
+                async with (
+                    part("tests.chaos.clients", self._clients()) as clients,
+                    part("tests.chaos.writers", self._writers()) as writers,
+                ):
                     self._parts = [clients, writers]
                     await self._play(book)
                     await writers.end()
