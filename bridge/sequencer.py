@@ -36,6 +36,8 @@ FIRST_POLL = 0.01
 # Under load: how long between two claims, so that one commit carries several rows, and how long without rows before falling asleep.
 BUSY_PAUSE = 0.002
 BUSY_LINGER = 0.03
+# The doorbell's mark holds for outbox.RING_FOR seconds.
+RENEW_EVERY = outbox.RING_FOR / 3
 # Turns in a row that found more waiting: from then on writers are spared the doorbell.
 PRESSURE = 3
 
@@ -93,6 +95,7 @@ class Sequencer:
         self._next_poll = clock.now()
         self._poll_delay = config.poll_interval
         self._restless = False
+        self._renew_at = clock.now()
         self._next_heartbeat = clock.now()
         self.stopping = False
 
@@ -122,6 +125,7 @@ class Sequencer:
         rows, more = await self._claim_all_sources()
         self._proved()
         self._note_alive()
+        await self._keep_ringing()
         self._plan_poll(polling)
         if rows:
             self._last_rows = self._clock.now()
@@ -170,6 +174,7 @@ class Sequencer:
             await self._clock.sleep(BUSY_PAUSE)
         elif self._bell.connected:
             await outbox.set_doorbell(self._session, outbox.WAITING)
+            self._renew_at = self._clock.now() + RENEW_EVERY
             self._nap.waiting_set(await outbox.own_xid(self._session))
         else:
             await self._bell.wait(self._until_poll())
@@ -187,6 +192,12 @@ class Sequencer:
         if self._nap.state is not State.BUSY and self._pressure >= PRESSURE:
             await outbox.set_doorbell(self._session, outbox.BUSY)
             self._nap.woke_busy()
+
+    async def _keep_ringing(self) -> None:
+        """Writers ring only for so long for a bridge of which nothing more is heard."""
+        if self._nap.state is not State.BUSY and self._clock.now() >= self._renew_at:
+            await outbox.renew_doorbell(self._session)
+            self._renew_at = self._clock.now() + RENEW_EVERY
 
     def _begin_poll_if_due(self) -> bool:
         """On a poll whatever was held back is tried again."""

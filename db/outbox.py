@@ -19,6 +19,8 @@ PAGE_BYTES = 1 << 20
 
 WAITING = 1
 BUSY = 0
+# Seconds. Writers ring no longer than this for a bridge that is gone.
+RING_FOR = 30
 
 
 class LogMovedError(DatabaseUnavailableError):
@@ -124,8 +126,13 @@ async def read_range(session: Connection, source: Source, span: Range) -> AsyncI
 
 
 async def set_doorbell(session: Connection, mark: int) -> None:
-    """Tell writers to ring (WAITING) or not (BUSY); on the session that holds the leader lock."""
-    await _one(session, "doorbell", {"mark": mark}, doing="setting the doorbell")
+    """Tell writers to ring (WAITING, for RING_FOR seconds) or not (BUSY); on the session that holds the leader lock."""
+    await _one(session, "doorbell", {"mark": mark, "seconds": RING_FOR}, doing="setting the doorbell")
+
+
+async def renew_doorbell(session: Connection) -> None:
+    """Have writers ring for RING_FOR seconds more, if they do; on the session that holds the leader lock."""
+    await _one(session, "renew_doorbell", {"seconds": RING_FOR}, doing="renewing the doorbell")
 
 
 async def own_xid(session: Connection) -> int:

@@ -27,7 +27,7 @@ GRANT USAGE ON SCHEMA public, rowcast TO rowcast_bridge;
 GRANT SELECT, UPDATE (seq) ON public.notifications TO rowcast_bridge;
 GRANT SELECT, UPDATE (last_seq) ON rowcast.state TO rowcast_bridge;
 GRANT SELECT, INSERT, DELETE ON rowcast.terms TO rowcast_bridge;
-GRANT SELECT, UPDATE ON SEQUENCE rowcast.seq, rowcast.doorbell TO rowcast_bridge;
+GRANT SELECT, UPDATE ON SEQUENCE rowcast.seq, rowcast.doorbell, rowcast.doorbell_until TO rowcast_bridge;
 GRANT SELECT ON rowcast._yoyo_migration TO rowcast_bridge;
 
 -- The web reads, inserts what it is sent, marks as viewed, and deletes.

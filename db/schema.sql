@@ -41,7 +41,8 @@ CREATE FUNCTION rowcast.ring() RETURNS trigger
 DECLARE
     mode text := current_setting('rowcast.notify', true);
 BEGIN
-    IF (mode = 'always' OR (mode IS DISTINCT FROM 'off' AND (SELECT d.last_value FROM rowcast.doorbell AS d) = 1))
+    IF (mode = 'always' OR (mode IS DISTINCT FROM 'off' AND (SELECT d.last_value FROM rowcast.doorbell AS d) = 1
+            AND extract(epoch FROM clock_timestamp()) < (SELECT u.last_value FROM rowcast.doorbell_until AS u)))
         AND pg_notification_queue_usage() < 0.5
     THEN
         NOTIFY rowcast;
@@ -92,6 +93,13 @@ CREATE SEQUENCE rowcast.doorbell
     INCREMENT BY 1
     MINVALUE 0
     MAXVALUE 1
+    CACHE 1;
+
+CREATE SEQUENCE rowcast.doorbell_until
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
     CACHE 1;
 
 CREATE SEQUENCE rowcast.seq

@@ -11,6 +11,7 @@ FROM (VALUES
     ('bridge', 'SELECT on rowcast.seq', has_sequence_privilege('rowcast.seq', 'SELECT')),
     ('bridge', 'UPDATE on rowcast.seq', has_sequence_privilege('rowcast.seq', 'UPDATE')),
     ('bridge', 'UPDATE on rowcast.doorbell', has_sequence_privilege('rowcast.doorbell', 'UPDATE')),
+    ('bridge', 'UPDATE on rowcast.doorbell_until', has_sequence_privilege('rowcast.doorbell_until', 'UPDATE')),
     ('web', 'SELECT on public.notifications', has_table_privilege('public.notifications', 'SELECT')),
     ('web', 'INSERT (message) on public.notifications', has_column_privilege('public.notifications', 'message', 'INSERT')),
     ('web', 'UPDATE (is_viewed) on public.notifications', has_column_privilege('public.notifications', 'is_viewed', 'UPDATE')),

@@ -93,6 +93,23 @@ async def test_a_sleeping_bridge_is_woken_by_the_bell(database: str, claiming: C
             await stamped(sql, count)
 
 
+async def test_a_sleeping_bridge_goes_on_having_itself_woken(
+    database: str, claiming: Connection, sql: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark holds for some seconds only; what is left of them when the clock jumps, or when a dump is restored, is nobody's guess."""
+    monkeypatch.setattr(module, "RENEW_EVERY", 0.0)
+    async with sequencing(database, claiming, Outlet()) as sequencer:
+        await asleep(sequencer)
+        await sql.execute("SELECT setval('rowcast.doorbell_until', 0)")
+
+        async def rung_for() -> bool:
+            left = "SELECT last_value - extract(epoch FROM clock_timestamp()) > 20 FROM rowcast.doorbell_until"
+            return await (await sql.execute(left)).fetchone() == (True,)
+
+        await until(rung_for)
+        assert sequencer._nap.state is State.SETTLED
+
+
 async def test_a_mark_that_somebody_else_took_away_is_set_again(
     database: str, claiming: Connection, sql: Connection
 ) -> None:

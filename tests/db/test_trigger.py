@@ -9,8 +9,9 @@ import pytest
 from psycopg import AsyncConnection
 
 from core.user_ids import UserIdType
+from db import outbox
 from db.connect import Connection, session
-from db.outbox import BUSY, NOTHING_HELD, SOURCES, WAITING, claim, set_doorbell
+from db.outbox import BUSY, NOTHING_HELD, SOURCES, WAITING, claim, renew_doorbell, set_doorbell
 from tests.db.databases import Databases
 from tests.db.notify_queue import SMALL, a_stranger_who_does_not_read, fill
 from tests.db.rows import insert
@@ -55,6 +56,24 @@ async def test_modes(connection: Connection, listener: Connection, mode: str | N
         await connection.execute("SELECT set_config('rowcast.notify', %s, false)", (mode,))
     await insert(connection, 1)
     assert await rings(listener) == expected
+
+
+async def test_nobody_rings_for_long_for_a_bridge_that_is_gone(
+    connection: Connection, listener: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A NOTIFY costs a lock of the whole server through the flush: with nobody to wake, for nothing."""
+    monkeypatch.setattr(outbox, "RING_FOR", -1)
+    await set_doorbell(listener, WAITING)
+    await insert(connection, 1)
+    assert await rings(listener) == 0
+    monkeypatch.setattr(outbox, "RING_FOR", 30)
+    await renew_doorbell(listener)
+    await insert(connection, 1)
+    assert await rings(listener) == 1
+    await set_doorbell(listener, BUSY)
+    await renew_doorbell(listener)
+    await insert(connection, 1)
+    assert await rings(listener) == 0
 
 
 async def test_a_new_database_does_not_ring(connection: Connection, listener: Connection) -> None:

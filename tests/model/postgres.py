@@ -15,8 +15,8 @@ import psycopg
 from tests.model.claim import EVERYONE, Claimed, claim
 from tests.model.claim import Row as Unsequenced
 
-WRITES = {"start_term", "claim", "doorbell", "own_xid", "listen"}
-FENCED = {"start_term", "claim", "doorbell"}
+WRITES = {"start_term", "claim", "doorbell", "renew_doorbell", "own_xid", "listen"}
+FENCED = {"start_term", "claim", "doorbell", "renew_doorbell"}
 PAGE = 2  # rows, where the real statements say 500 or 1,000
 TERM = 1_000_000
 
@@ -237,9 +237,12 @@ class Database:
         self.state.last_seq = self.state.seq_value = start
         return [(before, start)]
 
-    def do_doorbell(self, session: Session, mark: int) -> Rows:
+    def do_doorbell(self, session: Session, mark: int, seconds: int) -> Rows:
         self.state.doorbell = mark
         return [(mark,)]
+
+    def do_renew_doorbell(self, session: Session, seconds: int) -> Rows:
+        return [(0,)]
 
     def do_own_xid(self, session: Session) -> Rows:
         xid = self._new_xid()
