@@ -47,12 +47,13 @@ async def test_a_leader_that_hangs_in_a_statement_is_ended_and_one_at_rest_is_no
         with pytest.raises(psycopg.Error):
             await leader.execute("SELECT pg_sleep(600)")
 
+    pid = leader.info.backend_pid
     assert await end_stuck_leader(follower, patience=0.0, idle=100.0) == []
     async with running(hang()) as [hanging]:
         assert await end_stuck_leader(follower, patience=100.0, idle=100.0) == []
 
         async def ended() -> bool:
-            return await end_stuck_leader(follower, patience=0.05, idle=100.0) == [leader.info.backend_pid]
+            return await end_stuck_leader(follower, patience=0.05, idle=100.0) == [pid]
 
         await until(ended)
         await hanging

@@ -40,7 +40,9 @@ class Inside:
         if not self._counted and "web.bucket" in sys.modules:
             self._counted = True
             self._count_doubles()
-        tasks = len(asyncio.all_tasks(self.loop)) if self.loop else 0
+        if self.loop is None:
+            return  # it is still starting
+        tasks = len(asyncio.all_tasks(self.loop))
         new = self._file.with_suffix(".new")
         new.write_text(json.dumps({"tasks": tasks, "doubles": self.doubles}), "ascii")
         new.replace(self._file)
