@@ -17,6 +17,8 @@ _log = structlog.get_logger("pruner")
 
 # A round begins each hundredth of the limit, within these bounds (seconds): rows are at most so much older than they may be.
 SOONEST, LATEST = 1.0, 3600.0
+# … and after one that failed, over a lock say: seconds at most.
+AGAIN = 60.0
 # Four parts of rest to one of work: what comes in goes first.
 REST = 4.0
 # Every entry of who viewed what is looked at for this.
@@ -45,7 +47,8 @@ class Pruner:
                 self._complain(str(error))
             if tally.rows or tally.viewed:
                 _log.info("pruner.pruned", rows=tally.rows, viewed=tally.viewed, upto=tally.pruned_seq)
-            await self._clock.sleep(self._clock.jitter(self._pause * 0.9, self._pause))
+            pause = min(self._pause, AGAIN) if self._failing else self._pause
+            await self._clock.sleep(self._clock.jitter(pause * 0.9, pause))
 
     async def _round(self, tally: Tally) -> None:
         viewed = self._clock.now() >= self._viewed_due
@@ -56,5 +59,5 @@ class Pruner:
 
     def _complain(self, reason: str) -> None:
         if reason != self._failing:
-            _log.warning("pruner.failed", reason=reason, hint="stamping goes on; tried again in the next round")
+            _log.warning("pruner.failed", reason=reason, hint="stamping goes on; tried again within a minute")
         self._failing = reason

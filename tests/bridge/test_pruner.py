@@ -55,6 +55,20 @@ async def test_round_after_round_what_became_old_goes(database: str, sql: Connec
     assert max(clock.slept) == pytest.approx(864 * 0.95), "a hundredth of the limit, jittered"
 
 
+async def test_a_round_that_failed_is_not_the_last_for_an_hour(
+    database: str, sql: Connection, claiming: Connection
+) -> None:
+    """A claim that waits for a standby keeps a lock for longer than a pruner waits for one."""
+    clock = HandClock()
+    await add_old(sql, claiming, 3)
+    rules = Rules(86400.0)
+    async with sql.transaction():
+        await sql.execute("SELECT FROM rowcast.state FOR UPDATE")
+        async with running(Pruner(database, rules, clock).run()):
+            await until(lambda: bool(clock.slept))
+            assert clock.slept == [pytest.approx(module.AGAIN * 0.95)]
+
+
 async def _time_passes(clock: HandClock) -> None:
     while True:
         await asyncio.sleep(0.01)
