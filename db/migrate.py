@@ -58,7 +58,7 @@ def migrate(
     """Apply what is missing, each file in one transaction; None leaves type and buckets as they are (a new database: bigint, 1).
 
     Waits while another one migrates, however long. Raises DatabaseUnfitError before anything was changed, ConfigurationError for
-    arguments that can't be, DatabaseUnavailableError if Postgres is lost or a lock is not to be had in 10 s: then run it again.
+    arguments that can't be, DatabaseUnavailableError if Postgres is lost or a lock is not to be had in 3 s: then run it again.
     `files` stands in for the migrations of this release.
     """
     if buckets is not None and buckets not in BUCKETS:
@@ -108,7 +108,7 @@ def _apply(
             ledger.apply_one(migration)
         except psycopg.errors.LockNotAvailable as error:
             raise DatabaseUnavailableError(
-                f"Migration {migration.id} waited 10 s for a lock that another session holds, and was rolled back: "
+                f"Migration {migration.id} waited 3 s for a lock that another session holds, and was rolled back: "
                 "run `rowcast migrate` again once that session's transaction has ended."
             ) from error
         except psycopg.OperationalError:

@@ -9,7 +9,7 @@ FROM (VALUES
     ('idle_in_transaction_session_timeout', '60s'),
     ('tcp_user_timeout', '10s'),
     ('client_connection_check_interval', '2s'),
-    ('lock_timeout', '10s'),
+    ('lock_timeout', '3s'),
     ('quote_all_identifiers', 'off'),
     ('client_min_messages', 'warning'),
     ('synchronous_commit', 'on')
