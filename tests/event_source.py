@@ -171,6 +171,8 @@ async def open_stream(
             try:
                 yield source
             finally:
-                running.cancel()
+                while not running.done():
+                    running.cancel()  # httpx may swallow one that comes together with the end of a connection
+                    await asyncio.wait([running], timeout=1)
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None  # what the test itself raised

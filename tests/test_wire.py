@@ -350,3 +350,14 @@ async def test_what_the_block_raises_is_raised_plainly_and_nothing_stays_open(ec
     clients[0].writer.close()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", made[0].port)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_comes_as_it_closes_does_not_hold_it_up(echo: Echo, turns: int) -> None:
+    """Taken, and not yet carried."""
+    async with asyncio.timeout(5):
+        async with wire(echo.url) as made:
+            late = socket.create_connection(("127.0.0.1", made.port))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        late.close()

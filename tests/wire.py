@@ -24,6 +24,7 @@ class Wire:
         self._loop = asyncio.get_running_loop()
         self._listening: socket.socket | None = None
         self._present: set[Connection] = set()
+        self._closed = False
         self._changed = asyncio.Event()
         self._free_at = dict.fromkeys(BOTH, 0.0)
         # Bound beside the listening socket and never listening itself: the port stays ours while the wire refuses.
@@ -126,6 +127,7 @@ class Wire:
             self._set(replace(self.mode, cut=None))
 
     def close(self) -> None:
+        self._closed = True
         self._silence()
         self._reserved.close()
         self.reset()
@@ -163,6 +165,9 @@ class Wire:
     async def _carry(self, near: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=near)
         connection = Connection(self, reader, writer)
+        if self._closed:
+            connection.reset()  # it was taken just before, and nobody would end it
+            return
         self._present.add(connection)
         try:
             await connection.run()
