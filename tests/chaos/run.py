@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -81,12 +82,14 @@ class Run:
         self._parts: list[Part] = []
         self._progress = True
         self._touched: set[str] = set()
+        self._began = 0.0  # as files tell it
         self._freed = asyncio.Condition()
 
     async def run(self) -> Books:
         """Play it to its end; the books."""
         books = self._books
         await self._oracle.begin()
+        self._began = time.time()
         await _until(self._all_told, QUIET_WITHIN)
         books.before = await self._holdings()
         with Notebook(books.path("rig")) as book:
@@ -210,8 +213,9 @@ class Run:
         return held
 
     async def _all_told(self) -> bool:
-        """Does every process say by now what only it knows?"""
-        return all((self._ensemble.inside / str(pid)).exists() for pid in self._places().values())
+        """Has every process said since the run began what only it knows?"""
+        files = [self._ensemble.inside / str(pid) for pid in self._places().values()]
+        return all(file.exists() and file.stat().st_mtime > self._began for file in files)
 
     async def _holdings(self) -> dict[str, float]:
         ensemble = self._ensemble
