@@ -12,11 +12,13 @@ AS $$
 DECLARE
     mode text := current_setting('rowcast.notify', true);
 BEGIN
-    IF (mode = 'always' OR (mode IS DISTINCT FROM 'off' AND (SELECT d.last_value FROM rowcast.doorbell AS d) = 1
-            AND extract(epoch FROM clock_timestamp()) < (SELECT u.last_value FROM rowcast.doorbell_until AS u)))
-        AND pg_notification_queue_usage() < 0.5
-    THEN
-        NOTIFY rowcast;
+    IF mode = 'always' OR (mode IS DISTINCT FROM 'off' AND (SELECT d.last_value FROM rowcast.doorbell AS d) = 1) THEN
+        -- An IF of its own, so that a writer who sees *busy* pays for no more than that look.
+        IF pg_notification_queue_usage() < 0.5
+            AND (mode = 'always' OR extract(epoch FROM clock_timestamp()) < (SELECT u.last_value FROM rowcast.doorbell_until AS u))
+        THEN
+            NOTIFY rowcast;
+        END IF;
     END IF;
     RETURN NULL;
 END

@@ -7,22 +7,23 @@ CREATE FUNCTION rowcast.refuse_size() RETURNS trigger
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RAISE EXCEPTION 'a notification may have 32 MB of text, 32 MB of data as JSON, and a user id of 1000 bytes'
-        USING ERRCODE = 'program_limit_exceeded';
+    -- In here and not in a WHEN of the triggers, which Postgres would read and prepare anew for each statement.
+    IF octet_length(NEW.message) + octet_length(NEW.channel_type) + coalesce(octet_length(NEW.key), 0) > 33554432
+        OR pg_column_size(NEW.user_id) > 1004
+        OR (pg_column_size(NEW.data) > 1048576 AND octet_length(NEW.data::text) > 33554432)
+    THEN
+        RAISE EXCEPTION 'a notification may have 32 MB of text, 32 MB of data as JSON, and a user id of 1000 bytes'
+            USING ERRCODE = 'program_limit_exceeded';
+    END IF;
+    RETURN NULL;
 END
 $$;
 REVOKE EXECUTE ON FUNCTION rowcast.refuse_size() FROM PUBLIC;
 
 -- After the row, so that whatever other triggers made of it is looked at too; not on a stamp, which changes none of these columns.
 CREATE TRIGGER rowcast_size_of_new AFTER INSERT ON public.notifications
-    FOR EACH ROW
-    WHEN (octet_length(NEW.message) + octet_length(NEW.channel_type) + coalesce(octet_length(NEW.key), 0) > 33554432
-        OR (pg_column_size(NEW.data) > 1048576 AND octet_length(NEW.data::text) > 33554432) OR pg_column_size(NEW.user_id) > 1004)
-    EXECUTE FUNCTION rowcast.refuse_size();
+    FOR EACH ROW EXECUTE FUNCTION rowcast.refuse_size();
 CREATE TRIGGER rowcast_size_of_changed AFTER UPDATE OF user_id, key, message, channel_type, data ON public.notifications
-    FOR EACH ROW
-    WHEN (octet_length(NEW.message) + octet_length(NEW.channel_type) + coalesce(octet_length(NEW.key), 0) > 33554432
-        OR (pg_column_size(NEW.data) > 1048576 AND octet_length(NEW.data::text) > 33554432) OR pg_column_size(NEW.user_id) > 1004)
-    EXECUTE FUNCTION rowcast.refuse_size();
+    FOR EACH ROW EXECUTE FUNCTION rowcast.refuse_size();
 ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_size_of_new;
 ALTER TABLE public.notifications ENABLE ALWAYS TRIGGER rowcast_size_of_changed;
