@@ -12,6 +12,8 @@ _BIGINT = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # what JSON gives for "\ud800" alone
 _BIGINT_MIN, _BIGINT_MAX = -(2**63), 2**63 - 1
+# Bytes. rowcast.refuse_size keeps longer ones out of the table.
+LONGEST = 1000
 
 
 class UserIdType(StrEnum):
@@ -50,5 +52,9 @@ def _text(text: str) -> str:
     if not text or "\x00" in text or _SURROGATE.search(text):
         raise InvalidUserIdError(
             "A user id must have at least one character, no NUL and no half of a surrogate pair, which Postgres text can't hold."
+        )
+    if len(text.encode()) > LONGEST:
+        raise InvalidUserIdError(
+            f"The user id {text[:80]!r}… is longer than {LONGEST} bytes, more than the log's indexes are made for."
         )
     return text

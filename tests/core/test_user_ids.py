@@ -112,3 +112,10 @@ def test_what_is_no_uuid_is_refused(text: str) -> None:
 def test_what_postgres_text_cannot_hold_is_refused(text: str) -> None:
     with pytest.raises(InvalidUserIdError):
         UserIdType.TEXT.canonical(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "fine"), [("x" * 1000, True), ("x" * 1001, False), ("é" * 500, True), ("é" * 501, False)]
+)
+def test_a_text_longer_than_the_table_takes_is_no_id(text: str, fine: bool) -> None:
+    assert (canonical(UserIdType.TEXT, text) == text) is fine

@@ -71,7 +71,14 @@ async def test_a_bad_row_is_refused_with_a_sentence(quiet_site: Site, body: str)
 
 
 @pytest.mark.parametrize(
-    ("kind", "user_id"), [(UserIdType.UUID, 1), (UserIdType.UUID, "x"), (UserIdType.TEXT, 1), (UserIdType.TEXT, "")]
+    ("kind", "user_id"),
+    [
+        (UserIdType.UUID, 1),
+        (UserIdType.UUID, "x"),
+        (UserIdType.TEXT, 1),
+        (UserIdType.TEXT, ""),
+        (UserIdType.TEXT, "x" * 1001),
+    ],
 )
 async def test_a_user_id_of_another_type_is_refused(quiet_site: Site, user_id: object) -> None:
     _is_problem(await quiet_site.http.post("/notifications", json={"user_id": user_id, "message": "m"}), 400)
