@@ -45,12 +45,16 @@ PARTS = {
 _missing: Counter[str] = Counter()
 
 
+def _leave_out(reason: str) -> NoReturn:
+    _missing[reason] += 1
+    pytest.skip(reason)
+
+
 def missing(reason: str) -> NoReturn:
     """End this test: skipped with one line at the end of the run, or failed where CI promises that nothing is left out."""
     if os.environ.get("CI"):
         pytest.fail(f"CI is set, so nothing may be left out, but this was: {reason}", pytrace=False)
-    _missing[reason] += 1
-    pytest.skip(reason)
+    _leave_out(reason)
 
 
 def not_permitted(reason: str) -> NoReturn:
@@ -58,8 +62,7 @@ def not_permitted(reason: str) -> NoReturn:
 
     Only where another test tries the same by other means.
     """
-    _missing[reason] += 1
-    pytest.skip(reason)
+    _leave_out(reason)
 
 
 def require(name: str) -> Path:

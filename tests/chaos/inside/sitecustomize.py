@@ -37,11 +37,11 @@ class Inside:
                 self._write()
 
     def _write(self) -> None:
+        if self.loop is None:
+            return  # it is still starting, and its modules may be half loaded
         if not self._counted and "web.bucket" in sys.modules:
             self._counted = True
             self._count_doubles()
-        if self.loop is None:
-            return  # it is still starting
         tasks = len(asyncio.all_tasks(self.loop))
         new = self._file.with_suffix(".new")
         new.write_text(json.dumps({"tasks": tasks, "doubles": self.doubles}), "ascii")
