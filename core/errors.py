@@ -36,6 +36,14 @@ class UnreadableRowError(DatabaseUnavailableError):
     """A row of the log is larger than Postgres can write it out as JSON: delete it, or make it smaller."""
 
 
+class SlowDatabaseError(DatabaseUnavailableError):
+    """Postgres took longer over this than anybody may wait for it."""
+
+
+class SlowReadError(DatabaseUnavailableError):
+    """Postgres takes longer over this read than others may be kept waiting for."""
+
+
 class RedisUnavailableError(RowcastError):
     """Redis did not answer. Rowcast tries again by itself."""
 

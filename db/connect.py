@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from core.errors import ConfigurationError, DatabaseUnavailableError, UnreadableRowError
+from core.errors import ConfigurationError, DatabaseUnavailableError, SlowDatabaseError, UnreadableRowError
 from db.queries import query
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
@@ -32,6 +32,8 @@ CLOSE_TIMEOUT = 0.5
 
 class Session(AsyncConnection[tuple[Any, ...]]):
     """A connection that is given up together with a statement that is given up."""
+
+    walled = True  # may row-level security stand between its role and the rows?
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ARG002 -- the driver's signature
         """Close, instead of asking a server that may be silent for ever to cancel, and waiting for its answer (10 s in all)."""
@@ -70,13 +72,15 @@ def conninfo(url: str, *, name: str) -> str:
 def driver_errors(doing: str) -> Iterator[None]:
     """Turn what the driver raises for a lost or refusing server into DatabaseUnavailableError, with what was being done.
 
-    UnreadableRowError if it was too much for Postgres to write out.
+    UnreadableRowError if it was too much for Postgres to write out, SlowDatabaseError if it took too long.
     """
     try:
         yield
     except psycopg.errors.ProgramLimitExceeded as error:
         raise UnreadableRowError from error
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TooManyRequests, TimeoutError) as error:
+    except (psycopg.errors.QueryCanceled, TimeoutError) as error:
+        raise SlowDatabaseError(f"Postgres took too long while {doing}.") from error
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TooManyRequests) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DatabaseUnavailableError(f"Postgres failed while {doing}: {reason}") from error
     except psycopg.Error as error:
@@ -135,13 +139,28 @@ async def queue_usage(connection: Connection) -> float:
 
 
 @asynccontextmanager
-async def open_pool(config: DatabaseConfig, *, name: str) -> AsyncIterator[AsyncConnectionPool[Connection]]:
-    """The web's pool: a few sessions to the primary, opened in the background, so that Postgres may be away at start."""
+async def open_pool(
+    config: DatabaseConfig, *, name: str, ordered: bool = False, statement_timeout: float = BORROW_TIMEOUT
+) -> AsyncIterator[AsyncConnectionPool[Connection]]:
+    """A pool of the web's: a few sessions to the primary, opened in the background, so that Postgres may be away at start.
+
+    `ordered`: for statements that must walk along indexes (ordered_session.sql). After `statement_timeout` seconds Postgres itself
+    ends a statement, also one that we have given up.
+    """
+
+    async def configure(connection: Connection) -> None:
+        await connection.execute(query("web_session"), {"timeout": f"{round(statement_timeout * 1000)}ms"})
+        if ordered:
+            await connection.execute(query("ordered_session"))
+        row = await (await connection.execute(query("walled"))).fetchone()
+        if isinstance(connection, Session) and row:
+            connection.walled = row[0]
+
     pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
         conninfo(config.url, name=name),
         connection_class=Session,
         kwargs={"autocommit": True},
-        configure=_configure,
+        configure=configure,
         min_size=min(2, config.pool_size),
         max_size=config.pool_size,
         timeout=10,
@@ -156,8 +175,9 @@ async def open_pool(config: DatabaseConfig, *, name: str) -> AsyncIterator[Async
         await pool.close(timeout=CLOSE_TIMEOUT)
 
 
-async def _configure(connection: Connection) -> None:
-    await connection.execute(query("web_session"), {"timeout": f"{BORROW_TIMEOUT}s"})
+def is_walled(connection: Connection) -> bool:
+    """May row-level security stand between this session's role and the rows? True for a session that was not asked."""
+    return bool(getattr(connection, "walled", True))
 
 
 async def _lives(connection: Connection) -> bool:
@@ -171,11 +191,13 @@ async def _lives(connection: Connection) -> bool:
 
 
 @asynccontextmanager
-async def borrow(pool: AsyncConnectionPool[Connection], *, doing: str) -> AsyncIterator[Connection]:
+async def borrow(
+    pool: AsyncConnectionPool[Connection], *, doing: str, seconds: float = BORROW_TIMEOUT
+) -> AsyncIterator[Connection]:
     """A pooled session for one piece of work; raises DatabaseUnavailableError, also when none comes free in 10 s."""
     task = asyncio.current_task()
     cancelled = task.cancelling() if task else 0
-    async with limited(doing, BORROW_TIMEOUT):
+    async with limited(doing, seconds):
         # The pool's own check waits a second after each dead session, and after a restart of Postgres all are.
         for _ in range(pool.max_size + 1):
             async with pool.connection() as connection:

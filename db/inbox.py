@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 from core.errors import DatabaseUnfitError, RowcastError
 from db.connect import Connection, borrow, driver_errors
 from db.queries import query
+from db.readers import EVERYBODY, Reader, Reading, one_user
 
 Pool: TypeAlias = AsyncConnectionPool[Connection]
 
@@ -37,6 +38,10 @@ class RowRefusedError(RowcastError):
 
 class ViewerMissingError(RowcastError):
     """This row is for everyone: say which user has viewed it."""
+
+
+class NotOwnError(RowcastError):
+    """This row is for everyone: no single user may delete it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class Inbox:
         """Up to `limit` rows with an id below `before` that the user's streams have been sent or will not be sent again: seq ≤ `seq`."""
         upto = HIGHEST_ID if before is None else max(before - 1, -HIGHEST_ID)
         parameters = {"viewer": user_id, "upto": upto, "page": limit, "budget": PAGE_BYTES}
-        async with self._session("listing notifications") as session:
+        async with self._session("listing notifications", one_user(user_id)) as session:
             # Not prepared: a generic plan knows neither the user's share of the table nor the limit.
             cursor = await session.execute(query("list_unread" if unread else "list"), parameters, prepare=False)
             rows = await cursor.fetchall()
@@ -71,17 +76,18 @@ class Inbox:
 
     async def get(self, row_id: int, *, viewer: str | None = None) -> str | None:
         """The row with that id, None if there is none that the viewer may see."""
-        async with self._session("reading a notification") as session:
+        async with self._session("reading a notification", one_user(viewer)) as session:
             return await _text(session, "get", {"id": row_id, "viewer": viewer})
 
-    async def newest_with_key(self, key: str) -> str | None:
-        """The row with the highest id of those with that key."""
-        async with self._session("reading by key") as session:
-            return await _text(session, "newest_with_key", {"key": key, "viewer": None})
+    async def newest_with_key(self, key: str, *, viewer: str | None) -> str | None:
+        """The row with the highest id of those with that key that the viewer may see."""
+        async with self._session("reading by key", one_user(viewer)) as session:
+            return await _text(session, "newest_with_key", {"key": key, "viewer": viewer})
 
     async def insert(self, rows: str) -> list[tuple[int, str]]:
         """Insert the rows of a JSON array in one transaction; ids and rows in the array's order, which is the order of ids."""
-        async with self._session("inserting") as session:
+        # What comes back are these rows and no others, whosever they are.
+        async with self._session("inserting", EVERYBODY) as session:
             cursor = await session.execute(query("insert"), {"rows": rows, "viewer": None})
             inserted = await cursor.fetchall()
         if not inserted:
@@ -91,7 +97,7 @@ class Inbox:
     async def mark(self, row_id: int, *, viewed: bool, viewer: str | None) -> str | None:
         """Set `is_viewed` and return the row, None if there is none; raises ViewerMissingError for a row for everyone without a viewer."""
         parameters = {"id": row_id, "viewer": viewer, "viewed": viewed}
-        async with self._session("marking a notification") as session:
+        async with self._session("marking a notification", one_user(viewer)) as session:
             body = await _text(session, "mark_own", parameters)
             if body is not None or await _text(session, "get", parameters) is None:
                 return body
@@ -106,30 +112,38 @@ class Inbox:
             after: int | None = -HIGHEST_ID
             while after is not None:
                 parameters = {"viewer": user_id, "after": after, "upto": seq, "batch": VIEWED_BATCH}
-                async with self._session("marking all as viewed") as session:
+                async with self._session("marking all as viewed", one_user(user_id)) as session:
                     row = await (await session.execute(query(name), parameters, prepare=False)).fetchone()
                 after = row[0] if row else None
-        async with self._session("counting what is unread") as session:
+        async with self._session("counting what is unread", one_user(user_id)) as session:
             row = await (await session.execute(query("unread"), {"viewer": user_id}, prepare=False)).fetchone()
         return int(row[0]) if row else 0
 
-    async def delete(self, row_id: int) -> bool:
-        """Delete the row; False if there was none."""
-        async with self._session("deleting a notification") as session:
-            return (await session.execute(query("delete"), {"id": row_id})).rowcount > 0
+    async def delete(self, row_id: int, *, viewer: str | None) -> bool:
+        """Delete the viewer's own row; False if there was none that the viewer may see, NotOwnError for a row for everyone.
+
+        Without a viewer: whichever row it is.
+        """
+        parameters = {"id": row_id, "viewer": viewer}
+        async with self._session("deleting a notification", one_user(viewer)) as session:
+            if (await session.execute(query("delete"), parameters)).rowcount > 0:
+                return True
+            if viewer is not None and await _text(session, "get", parameters) is not None:
+                raise NotOwnError
+            return False
 
     async def check(self) -> None:
         """Prove that Postgres answers and was migrated; raises DatabaseUnavailableError."""
-        async with self._session("checking readiness") as session:
+        async with self._session("checking readiness", Reader()) as session:
             await session.execute(query("state"))
 
     @asynccontextmanager
-    async def _session(self, doing: str) -> AsyncIterator[Connection]:
+    async def _session(self, doing: str, reader: Reader) -> AsyncIterator[Reading]:
         # The wait for a free session is part of it: the pool asks each one whether it is alive, and that can take for ever too.
         with driver_errors(doing):
             async with asyncio.timeout(self._timeout), borrow(self._pool, doing=doing) as session:
                 with _refusals():
-                    yield session
+                    yield Reading(session, reader)
 
 
 @contextmanager
@@ -142,6 +156,6 @@ def _refusals() -> Iterator[None]:
         raise
 
 
-async def _text(session: Connection, name: str, parameters: dict[str, Any]) -> str | None:
+async def _text(session: Reading, name: str, parameters: dict[str, Any]) -> str | None:
     row = await (await session.execute(query(name), parameters)).fetchone()
     return None if row is None else str(row[0])

@@ -20,6 +20,7 @@ from psycopg.rows import class_row
 from core.errors import ConfigurationError, DatabaseUnavailableError, DatabaseUnfitError
 from core.user_ids import UserIdType
 from db import survey as judge
+from db.ahead import prepare
 from db.connect import conninfo, driver_errors
 from db.ledger import Ledger
 from db.locks import LEADER, MIGRATE, NAMESPACE
@@ -105,6 +106,7 @@ def _apply(
     pending = ledger.pending(files)
     for migration in pending:
         try:
+            prepare(session, migration.id, say)
             ledger.apply_one(migration)
         except psycopg.errors.LockNotAvailable as error:
             raise DatabaseUnavailableError(

@@ -5,13 +5,14 @@ The bridge parses no value of a row: what it holds back comes from Postgres as t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import DatabaseUnavailableError, RowcastError, StaleReadError
 from core.events import NOTIFICATION, Event, Range
 from db.connect import Connection, limited
+from db.literals import array
 from db.queries import query
 
 PAGE_ROWS = 1000
@@ -58,40 +59,104 @@ NOTHING_HELD = HeldBack()
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """Where a claim looks: at all rows by id, or only at those that are not in the snapshot `since` (its text).
+
+    Of that one nothing was left to be stamped but what is held back, whatever came of later ones.
+    """
+
+    since: str | None = None
+    everywhere: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Leave to pass a backlog, that is what the snapshot `since` shows up to the id `upto`: for users who have none of it."""
+
+    since: str
+    upto: int
+    users: Sequence[str]
+
+
+EVERYWHERE = Look()
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """What one claim did: the range it stamped (None: nothing), whether another would find more, what it had to leave out; the
-    doorbell's mark as it stood then; and how many seconds the server took for the rows, the commit left out."""
+    """What one claim did: the range it stamped (None: nothing), whether another would find more, what it had to leave out, and where the
+    next is to look; the doorbell's mark as it stood then; and how many seconds the server took for the rows, the commit left out."""
 
     stamped: Range | None
     rows: int
     more: bool
     held_back: HeldBack
+    look: Look = field(compare=False)
     mark: int
     seconds: float = field(compare=False)
 
 
 async def claim(
-    session: Connection, source: Source, held_back: HeldBack, *, batch: int, log_end: int | None = None
+    session: Connection,
+    source: Source,
+    held_back: HeldBack,
+    *,
+    batch: int,
+    log_end: int | None = None,
+    look: Look = EVERYWHERE,
+    past: Pass | None = None,
 ) -> Claim:
     """Stamp up to `batch` of the oldest unsequenced rows, durably once this returns; on the session that holds the leader lock.
 
+    `look`: what the claim before this one, on the same session, said. Or `past` a backlog, only the rows of those
+    who may pass, none of them if they are more than a batch.
+
     Raises LogMovedError, with nothing stamped, if the log does not end at `log_end` any more (None: wherever it ends).
     """
-    parameters = {"batch": batch, "held": held_back.users, "lowest": held_back.lowest, "log_end": log_end}
-    ours, mark, start, end, rows, full, users, lowest, seconds = await _one(
+    parameters = claim_parameters(held_back, batch=batch, log_end=log_end, look=look, past=past)
+    ours, mark, start, end, rows, everywhere, full, users, lowest, snapshot, seconds = await one(
         session, source.claim, parameters, doing="claiming"
     )
     if not ours:
         raise LogMovedError
     held = HeldBack(users, lowest)
     # A full batch of nothing but rows behind one barrier is the end of what can be stamped now.
-    more = full and (rows > 0 or held != held_back)
-    return Claim(Range(start, end) if rows else None, rows, more, held, mark, seconds)
+    more = full and (rows > 0 or held != held_back or not everywhere)
+    following = _next_look(look, full=full, held=bool(held), snapshot=snapshot)
+    return Claim(Range(start, end) if rows else None, rows, more, held, following, mark, seconds)
+
+
+def claim_parameters(
+    held_back: HeldBack = NOTHING_HELD,
+    *,
+    batch: int,
+    log_end: int | None = None,
+    look: Look = EVERYWHERE,
+    past: Pass | None = None,
+) -> dict[str, Any]:
+    """What a source's claim is asked with, as `claim` asks."""
+    return {
+        "batch": batch,
+        "held": held_back.users,
+        "lowest": held_back.lowest,
+        "log_end": log_end,
+        "since": past.since if past else look.since,
+        "everywhere": look.everywhere and past is None,
+        "passing": past is not None,
+        "upto": past and past.upto,
+        "newcomers": array(past.users if past else ()),
+    }
+
+
+def _next_look(look: Look, *, full: bool, held: bool, snapshot: str) -> Look:
+    """After a claim of that snapshot. Many rows are found by id; what is held back is in no snapshot of which nothing else was left."""
+    if full or held:
+        return Look(look.since, everywhere=full or look.since is None)
+    return Look(snapshot, everywhere=False)
 
 
 async def term_due(session: Connection) -> float:
     """Seconds to wait before a term is begun, so that none runs ahead of the server's clock."""
-    (seconds,) = await _one(session, "term_due", doing="looking when a term may begin")
+    (seconds,) = await one(session, "term_due", doing="looking when a term may begin")
     return float(seconds)
 
 
@@ -100,7 +165,7 @@ async def start_term(session: Connection, *, above: int = 0) -> Range:
 
     `above`: a seq that is known to have been given, should the log have lost it.
     """
-    start, end = await _one(session, "start_term", {"above": above}, doing="starting a term")
+    start, end = await one(session, "start_term", {"above": above}, doing="starting a term")
     return Range(start, end)
 
 
@@ -127,29 +192,30 @@ async def read_range(session: Connection, source: Source, span: Range) -> AsyncI
 
 async def set_doorbell(session: Connection, mark: int) -> None:
     """Tell writers to ring (WAITING, for RING_FOR seconds) or not (BUSY); on the session that holds the leader lock."""
-    await _one(session, "doorbell", {"mark": mark, "seconds": RING_FOR}, doing="setting the doorbell")
+    await one(session, "doorbell", {"mark": mark, "seconds": RING_FOR}, doing="setting the doorbell")
 
 
 async def renew_doorbell(session: Connection) -> None:
     """Have writers ring for RING_FOR seconds more, if they do; on the session that holds the leader lock."""
-    await _one(session, "renew_doorbell", {"seconds": RING_FOR}, doing="renewing the doorbell")
+    await one(session, "renew_doorbell", {"seconds": RING_FOR}, doing="renewing the doorbell")
 
 
 async def own_xid(session: Connection) -> int:
     """A transaction id given out now."""
-    (xid,) = await _one(session, "own_xid", doing="taking a transaction id")
+    (xid,) = await one(session, "own_xid", doing="taking a transaction id")
     return int(xid)
 
 
 async def oldest_running(session: Connection) -> int:
     """The oldest transaction id that may still be running."""
-    (xid,) = await _one(session, "oldest_running", doing="looking for open transactions")
+    (xid,) = await one(session, "oldest_running", doing="looking for open transactions")
     return int(xid)
 
 
-async def _one(
+async def one(
     session: Connection, name: str, parameters: dict[str, Any] | None = None, *, doing: str
 ) -> tuple[Any, ...]:
+    """The one row of that statement."""
     async with limited(doing):
         row = await (await session.execute(query(name), parameters)).fetchone()
     if row is None:

@@ -27,17 +27,24 @@ GRANT USAGE ON SCHEMA public, rowcast TO rowcast_bridge;
 GRANT SELECT, UPDATE (seq) ON public.notifications TO rowcast_bridge;
 GRANT SELECT, UPDATE (last_seq) ON rowcast.state TO rowcast_bridge;
 GRANT SELECT, INSERT, DELETE ON rowcast.terms TO rowcast_bridge;
+GRANT SELECT, DELETE ON rowcast.strays TO rowcast_bridge;
 GRANT SELECT, UPDATE ON SEQUENCE rowcast.seq, rowcast.doorbell, rowcast.doorbell_until TO rowcast_bridge;
 GRANT SELECT ON rowcast._yoyo_migration TO rowcast_bridge;
 
--- The web reads, inserts what it is sent, marks as viewed, and deletes.
+-- The web reads, inserts what it is sent, marks as viewed, and deletes. It revokes tokens, and can't take that back.
 GRANT USAGE ON SCHEMA public, rowcast TO rowcast_web;
 GRANT SELECT, DELETE ON public.notifications TO rowcast_web;
 GRANT INSERT (user_id, key, message, channel_type, data) ON public.notifications TO rowcast_web;
 GRANT UPDATE (is_viewed) ON public.notifications TO rowcast_web;
 GRANT USAGE ON SEQUENCE public.notifications_id_seq TO rowcast_web;
 GRANT SELECT, INSERT, DELETE ON rowcast.viewed TO rowcast_web;
-GRANT SELECT ON rowcast.state, rowcast.terms TO rowcast_web;
+GRANT SELECT ON rowcast.state, rowcast.terms, rowcast.revocations TO rowcast_web;
+GRANT EXECUTE ON FUNCTION rowcast.revoke(text, text, timestamptz) TO rowcast_web;
+DO $$
+BEGIN -- its second parameter has the type of user ids
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO rowcast_web', 'rowcast.newest_with_key'::regproc::regprocedure);
+END
+$$;
 GRANT SELECT ON rowcast._yoyo_migration TO rowcast_web;
 
 -- Who lets go of old rows: `rowcast prune`, and a bridge with ROWCAST_RETENTION. UPDATE (is_viewed), because a row to be deleted is locked
@@ -48,3 +55,38 @@ GRANT SELECT, UPDATE (pruned_seq) ON rowcast.state TO rowcast_pruner;
 GRANT EXECUTE ON FUNCTION rowcast.forget(bigint) TO rowcast_pruner;
 GRANT SELECT, DELETE ON rowcast.viewed TO rowcast_pruner;
 GRANT SELECT ON rowcast._yoyo_migration TO rowcast_pruner;
+
+-- A second wall around what the web reads, marks and deletes, should one of its queries forget whom it is for: a login in rowcast_web sees the
+-- rows of the user that its transaction names (SET LOCAL rowcast.user = '7'), or of several (rowcast.users = '{7,8}'; '*': of all), and those for
+-- everyone; without either none. Other roles are as free as their grants; the owner and superusers always. Only made if it isn't there:
+-- that takes a lock that writers wait for.
+DO $$
+DECLARE
+    ids     text := (SELECT format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute AS a
+        WHERE a.attrelid = 'public.notifications'::regclass AND a.attname = 'user_id');
+    made    text[] := ARRAY(SELECT p.polname FROM pg_catalog.pg_policy AS p WHERE p.polrelid = 'public.notifications'::regclass);
+    command text;
+BEGIN
+    -- A SELECT is worked out once a statement and not once a row, but costs the planner time; so does an OR, which it would make much of.
+    FOREACH command IN ARRAY ARRAY['SELECT', 'UPDATE', 'DELETE'] LOOP
+        IF NOT 'rowcast_web_' || lower(command) = ANY (made) THEN
+            EXECUTE format($policy$
+                CREATE POLICY %I ON public.notifications AS RESTRICTIVE FOR %s TO rowcast_web USING (
+                    CASE
+                        WHEN user_id = (SELECT nullif(current_setting('rowcast.user', true), '')::%s) THEN true
+                        WHEN user_id IS NULL THEN current_setting('rowcast.user', true) <> '' OR current_setting('rowcast.users', true) <> ''
+                        WHEN current_setting('rowcast.users', true) = '*' THEN true
+                        ELSE user_id IN (SELECT unnest(nullif(nullif(current_setting('rowcast.users', true), ''), '*')::%s[]))
+                    END
+                )
+            $policy$, 'rowcast_web_' || lower(command), command, ids, ids);
+        END IF;
+    END LOOP;
+    IF NOT 'rowcast_grants' = ANY (made) THEN
+        CREATE POLICY rowcast_grants ON public.notifications USING (true) WITH CHECK (true);
+    END IF;
+    IF NOT (SELECT c.relrowsecurity FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.notifications'::regclass) THEN
+        ALTER TABLE public.notifications ENABLE ROW LEVEL SECURITY;
+    END IF;
+END
+$$;

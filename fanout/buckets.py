@@ -6,9 +6,12 @@ name, so that two processes that count differently do not talk past each other i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote
 from zlib import crc32
+
+_NUMBER = re.compile(rb":\{(\d{1,5})\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,16 @@ class Buckets:
     def marks(self, bucket: int) -> bytes:
         """The channel of a bucket's marks."""
         return self._channel(bucket, "mark")
+
+    @property
+    def revocations(self) -> bytes:
+        """The channel that wakes every web process when a token was revoked, and says no more."""
+        return self._channel(0, "revocations")
+
+    def number(self, channel: bytes) -> int:
+        """The bucket of a channel; -1 for one that is none of ours."""
+        found = _NUMBER.match(channel, len(self.prefix.encode()))
+        return -1 if found is None else int(found[1])
 
     def _channel(self, bucket: int, name: str) -> bytes:
         return f"{self.prefix}:{{{bucket}.{self.count}}}:{name}".encode()

@@ -1,4 +1,4 @@
-"""Which channels are wanted, asked for and confirmed: the bookkeeping of one subscription, without its connection.
+"""Which channels of a bucket are wanted, asked for and confirmed: the bookkeeping of one subscription, without its connection.
 
 Streams are counted at the moment a command is written. A channel that is confirmed, with no SUNSUBSCRIBE behind it, is never
 subscribed again: the answer would look like a reconnection that nobody asked for.
@@ -36,7 +36,7 @@ class _Channel:
 
 
 class Channels:
-    """The channels of one node. `always` are wanted whether or not a stream asks for them."""
+    """The channels of one bucket. `always` are wanted whether or not a stream asks for them."""
 
     def __init__(self, always: Iterable[bytes]) -> None:
         self._channels = {name: _Channel(streams=1) for name in always}
@@ -115,6 +115,11 @@ class Channels:
         elif not channel.unanswered and not channel.streams:
             del self._channels[name]
         return True
+
+    @property
+    def up(self) -> bool:
+        """Is there a connection?"""
+        return self._up
 
     @property
     def joined(self) -> bool:

@@ -16,6 +16,7 @@ from core.errors import RowcastError
 from core.events import Event, Range
 
 _VERSION = 1
+_HIGHEST = 2**63 - 1  # of a bigint: what is above it Postgres can't be asked about
 _MESSAGE = re.compile(r'\{"v":1,"seq":(\d{1,19}),"from":(\d{1,19}),"kind":"([a-z_]+)",', re.ASCII)
 _MARK = re.compile(r'\{"v":1,"from":(\d{1,19}),"to":(\d{1,19})\}', re.ASCII)
 # Postgres builds every event with these two members first.
@@ -52,12 +53,24 @@ def decode_message(payload: bytes) -> Message:
     user = _USER_ID.match(body)
     if user is None:
         raise UnreadableMessageError
+    event = Event(_seq(head[1]), head[3], _user_id(user[1]), body)
+    return Message(event, _seq(head[2]))
+
+
+def _seq(digits: str) -> int:
+    if (seq := int(digits)) > _HIGHEST:
+        raise UnreadableMessageError
+    return seq
+
+
+def _user_id(written: str) -> str | None:
+    if written[0] != '"':
+        return None if written == "null" else written
     try:
-        user_id = json.loads(user[1])
+        user_id: str = json.loads(written)
     except ValueError as error:
         raise UnreadableMessageError from error
-    event = Event(int(head[1]), head[3], None if user_id is None else str(user_id), body)
-    return Message(event, int(head[2]))
+    return user_id
 
 
 def encode_mark(mark: Mark) -> bytes:
@@ -70,4 +83,4 @@ def decode_mark(payload: bytes) -> Mark:
     found = _MARK.fullmatch(payload.decode("utf-8", "replace"))
     if found is None:
         raise UnreadableMessageError
-    return Mark(int(found[1]), int(found[2]))
+    return Mark(_seq(found[1]), _seq(found[2]))

@@ -9,6 +9,7 @@ Full queue: wait for room while Redis takes what it gets; drop the batch as soon
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -21,15 +22,19 @@ from core.events import Range
 from core.fail_points import Point
 from core.supervise import Attempt, supervise
 from fanout.buckets import Buckets
-from fanout.connection import RedisConfig, RedisConnection, open_connection
+from fanout.connection import Hello, RedisConfig, RedisConnection
 from fanout.messages import encode_mark
+from fanout.nodes import Nodes
+from fanout.reach import open_redis
 
 _log = structlog.get_logger("publisher")
 
 QUEUE_BYTES = 8 << 20
 REPLY_TIMEOUT = 3.0
 ROOM_TIMEOUT = 1.0
+STILL = 0.3
 ATTEMPTS = 2
+LATE = 3.0  # seconds after which those who listen have read from Postgres what they miss
 LOOK_EVERY = 1.0
 
 
@@ -41,6 +46,7 @@ class Batch:
     messages: list[tuple[bytes, bytes]]
     part: bool = False
     tries: int = field(default=0, init=False)
+    queued_at: float = field(default=0.0, init=False)
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,8 +57,8 @@ class Batch:
 class Publisher:
     """Sends one bucket's batches in order, for as long as `run` runs."""
 
-    def __init__(self, redis: RedisConfig, buckets: Buckets, bucket: int, clock: Clock) -> None:
-        self._redis = redis
+    def __init__(self, nodes: Nodes, buckets: Buckets, bucket: int, clock: Clock) -> None:
+        self._nodes = nodes
         self._bucket = bucket
         self._mark_channel = buckets.marks(bucket)
         self._clock = clock
@@ -63,6 +69,7 @@ class Publisher:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self.connected = False
+        self._sent_at = math.inf  # when what is not answered yet was sent
         self._attempt: Attempt | None = None
         self._next_look = clock.now()
 
@@ -77,32 +84,45 @@ class Publisher:
             self._shedding = False
             _log.info("publish.resumed", bucket=self._bucket, start=batch.span.start)
         full = self._queue and self._bytes + batch.size > self._limit
-        if full and (self._shedding or not self.connected or not await self._room_for(batch)):
+        if full and (self._shedding or self._stands_still or not await self._room_for(batch)):
             if not self._shedding:
                 self._note_dropped(batch, "queue full, and so are those that follow")
             self._shedding = True
             return False
-        self._queue.append(batch)
-        self._bytes += batch.size
-        self._arrived.set()
+        self._put(batch)
         return True
 
     def heartbeat(self, end: int) -> None:
         """Let hubs know that all up to `end` was sent or dropped: the mark {end, end}, behind whatever is still queued."""
         if not self._queue:
-            self._queue.append(Batch(Range(end, end), []))
-            self._bytes += self._queue[-1].size
-            self._arrived.set()
+            self._put(Batch(Range(end, end), []))
 
     async def run(self) -> None:
-        """Keep the connection and send what is queued; returns only by cancellation."""
-        await supervise(f"redis publisher {self._bucket}", self._connected_once, clock=self._clock)
+        """Keep a connection to wherever the bucket is served, and send what is queued; returns only by cancellation."""
+        while True:
+            place = self._nodes.of(self._bucket)
+            async with asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(self._send_to(place), name=f"publisher {self._bucket}")
+                await self._nodes.leaves(self._bucket, place)
+                sending.cancel()
 
     async def drain(self) -> None:
         """Return once the queue is empty. The caller sets the time limit."""
         while self._queue:
             self._room.clear()
             await self._room.wait()
+
+    def _put(self, batch: Batch) -> None:
+        batch.queued_at = self._clock.now()
+        self._queue.append(batch)
+        self._bytes += batch.size
+        self._arrived.set()
+
+    @property
+    def _stands_still(self) -> bool:
+        """Does Redis take nothing? In a cluster the others' buckets wait with this one's, once for all that the node has."""
+        waits = self._clock.now() - self._sent_at
+        return not self.connected or (self._nodes.clustered and waits > STILL)
 
     async def _room_for(self, batch: Batch) -> bool:
         try:
@@ -114,30 +134,44 @@ class Publisher:
             return False
         return True
 
-    async def _connected_once(self, attempt: Attempt) -> None:
-        self._attempt = attempt
-        try:
-            async with open_connection(self._redis, name="rowcast-bridge") as connection:
-                self._next_look = self._clock.now()
+    async def _send_to(self, place: RedisConfig) -> None:
+        async def connected_once(attempt: Attempt) -> None:
+            self._attempt = attempt
+            try:
+                await self._connected_once(attempt, place)
+            except RedisUnavailableError as error:
+                if not self.connected:
+                    self._drop_all("Redis is away")  # for longer than a cut: what waits would only come late
+                self._nodes.failed(place, error)
+                raise
+            finally:
+                self.connected = False
+                self._sent_at = math.inf
+                self._give_up_on_failed()
+
+        await supervise(f"redis publisher {self._bucket}", connected_once, clock=self._clock)
+
+    async def _connected_once(self, attempt: Attempt, place: RedisConfig) -> None:
+        async with open_redis(place, name="rowcast-bridge") as connection:
+            told = await self._nodes.admit(place, connection)
+            if told is None:
+                return
+            self._refuse(told)
+            self.connected = True
+            while True:
+                await self._wait_for_batch()
                 await self._refuse_replica(connection)
-                self.connected = True
-                while True:
-                    await self._wait_for_batch()
-                    await self._refuse_replica(connection)
-                    await self._send_next(connection)
-                    attempt.succeeded()
-        finally:
-            if not self.connected:
-                self._drop_all()  # Redis is away for longer than a cut: what waits would only come late
-            self.connected = False
-            self._give_up_on_failed()
+                await self._send_next(connection)
+                attempt.succeeded()
 
     async def _refuse_replica(self, connection: RedisConnection) -> None:
         """Leave a server that was the primary once. It takes every message, says OK, and hands it to nobody who listens at the new primary."""
-        if (now := self._clock.now()) < self._next_look:
-            return
-        self._next_look = now + LOOK_EVERY
-        if await connection.role(REPLY_TIMEOUT) == "replica":
+        if self._clock.now() >= self._next_look:
+            self._refuse(await connection.hello(REPLY_TIMEOUT))
+
+    def _refuse(self, told: Hello) -> None:
+        self._next_look = self._clock.now() + LOOK_EVERY
+        if told.role == "replica":
             raise RedisUnavailableError("This Redis is a replica: who listens at the primary would hear nothing.")
 
     async def _wait_for_batch(self) -> None:
@@ -148,7 +182,9 @@ class Publisher:
     async def _send_next(self, connection: RedisConnection) -> None:
         batch = self._queue[0]
         batch.tries += 1
+        self._sent_at = self._clock.now()
         await self._send(connection, batch)
+        self._sent_at = math.inf
         self._remove(batch)
 
     async def _send(self, connection: RedisConnection, batch: Batch) -> None:
@@ -168,16 +204,19 @@ class Publisher:
                 await fail_points.reach(Point.PART_SENT)
 
     def _give_up_on_failed(self) -> None:
-        """After a lost connection: the batch that failed twice goes; marks alone are worth nothing later."""
-        if self._queue and not self._queue[0].messages:
+        """After a lost connection: all goes if any of it is late, else the batch that failed twice; marks alone are worth nothing later."""
+        if self._queue and self._clock.now() - self._queue[0].queued_at > LATE:
+            # Cut again and again, it would else have minutes of old rows to send at last, before a mark that anyone believes.
+            self._drop_all("late")
+        elif self._queue and not self._queue[0].messages:
             self._remove(self._queue[0])
         elif self._queue and self._queue[0].tries >= ATTEMPTS:
             self._note_dropped(self._queue[0], "failed twice")
             self._remove(self._queue[0])
 
-    def _drop_all(self) -> None:
+    def _drop_all(self, why: str) -> None:
         if any(batch.messages for batch in self._queue):
-            self._note_dropped(self._queue[-1], "Redis is away")
+            self._note_dropped(self._queue[-1], why)
         while self._queue:
             self._remove(self._queue[0])
 

@@ -15,16 +15,20 @@ from typing import NoReturn
 import click
 
 from core.errors import ConfigurationError, RowcastError
+from rowcast.redaction import redacted
+from rowcast.terminal import safe_lines
 
 # In the order of a first day with Rowcast. The short help stands here so that listing them imports none.
 COMMANDS = {
     "up": "Run everything on this machine: Postgres, Valkey, bridge and web.",
     "send": "Send a notification to a user, or to everyone.",
     "tail": "Watch a user's notifications arrive.",
+    "token": "Make a token for trying.",
     "migrate": "Make or update Rowcast's tables in a database.",
     "bridge": "Carry new rows from Postgres to Redis.",
     "web": "Serve streams, the API and the inbox page.",
     "prune": "Delete old rows, and say so to clients that still want them.",
+    "bench": "Measure Rowcast on this machine, beside what one would use instead.",
 }
 # What runs until it is told to stop.
 SERVERS = ("bridge", "web")
@@ -102,7 +106,7 @@ def _run() -> int:
         error.show()
         return error.exit_code
     except RowcastError as error:
-        click.echo(f"rowcast: {error}", err=True)
+        click.echo(f"rowcast: {redacted(safe_lines(error))}", err=True)
         return WRONG_USAGE if isinstance(error, ConfigurationError) else FAILED
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any
 
 import click
 
+from rowcast.terminal import safe, safe_json
+
 _HELLO = "hello"
 _NO_TYPE = "message"  # what an event without `event:` line is called by the standard
+_SEQ = re.compile(r"[0-9]{1,19}", re.ASCII)
 _DEFAULT_CHANNEL = "notifications_channel"
 
 
@@ -18,9 +22,10 @@ def for_programs(kind: str, data: str, seq: str) -> str | None:
     if kind == _HELLO:
         return None
     named = {} if kind == _NO_TYPE else {"event": kind}
-    head = json.dumps({**named, "seq": int(seq) if seq else None}, ensure_ascii=False, separators=(",", ":"))
-    # The event itself goes out as it came: it may hold what Python can't read, such as a number of 5,000 digits.
-    return f"{head[:-1]},{data.lstrip()[1:]}"
+    head = json.dumps({**named, "seq": int(seq) if _SEQ.fullmatch(seq) else None}, separators=(",", ":"))
+    # The event itself is not parsed: it may hold what Python can't read, such as a number of 5,000 digits. A pipe may end in a terminal all the same.
+    body = safe_json(data).strip()
+    return f"{head[:-1]},{body[1:]}" if body.startswith("{") else f'{head[:-1]},"data":{json.dumps(data)}}}'
 
 
 def for_people(kind: str, data: str) -> str:
@@ -30,6 +35,8 @@ def for_people(kind: str, data: str) -> str:
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError):  # JSON that Python can't read, such as a number of 5,000 digits
+        return safe(data)
+    if not isinstance(fields, dict):
         return safe(data)
     if kind == "reset":
         return click.style(f"! history starts anew here ({safe(fields.get('reason'))})", fg="yellow")
@@ -48,11 +55,6 @@ def for_people(kind: str, data: str) -> str:
     if fields.get("data") is not None:
         parts.append(click.style(safe(json.dumps(fields["data"], ensure_ascii=False)), dim=True))
     return "  ".join(parts)
-
-
-def safe(text: Any) -> str:
-    """Text with everything that is not printable written out (\\n, \\x1b): a notification may hold anything."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text))
 
 
 def _clock_time(timestamp: Any) -> str:

@@ -10,7 +10,10 @@ import sys
 from typing import Literal
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+from rowcast.redaction import redact
+from rowcast.terminal import safe_lines
 
 _OURS = logging.getLogger("rowcast")
 _SHARED: tuple[Processor, ...] = (
@@ -47,9 +50,16 @@ def _logger(*name: str) -> logging.Logger:
 
 def _last(console: bool) -> list[Processor]:
     bare = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    exceptions = structlog.processors.format_exc_info
     if console:
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-        return [bare, renderer]
-    return [bare, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [bare, exceptions, redact, _steer_nothing, _console()]
+    return [bare, exceptions, redact, structlog.processors.JSONRenderer()]
+
+
+def _console() -> Processor:
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+
+
+def _steer_nothing(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Fields quote errors, and those what others sent: none of it is a command to the terminal."""
+    return {name: safe_lines(value) if isinstance(value, str) else value for name, value in event.items()}

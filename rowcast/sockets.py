@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from core.errors import ConfigurationError, RowcastError
 
-_BACKLOG = 4096
+BACKLOG = 4096
+# Seconds that a connection may be open without a request, and that the head of one may take from its first byte to its last.
+IDLE_TIMEOUT = 30.0
+HEAD_TIMEOUT = 10.0
 # A peer that reads nothing for so long is gone or means harm; without this the kernel keeps its megabytes of unsent events.
 _STUCK_AFTER_MS = 30_000
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
@@ -80,10 +83,11 @@ def is_loopback(bind: Bind) -> bool:
     return all(_is_loopback_host(str(host)) for host in (*handed, *(host for _, (host, _) in bind.addresses)))
 
 
-def http_address(made: socket.socket) -> str:
-    """http://host:port of a listening socket, with the port it really has."""
+def http_address(made: socket.socket, *, tls: bool = False) -> str:
+    """http://host:port of a listening socket, with the port it really has; https:// with TLS."""
     host, port = made.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _handed_over(fd: int) -> socket.socket:
@@ -105,7 +109,7 @@ def _listening(family: socket.AddressFamily, host: str, port: int, *, only_v6: b
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STUCK_AFTER_MS)
         made.bind((host, port))
-        made.listen(_BACKLOG)
+        made.listen(BACKLOG)
         made.setblocking(False)
     except BaseException:
         made.close()

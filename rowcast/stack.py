@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.user_ids import UserIdType
 from rowcast.children import Child, start_child
 from rowcast.folders import write_private
 from rowcast.keeper import Place
 from rowcast.possession import Possession
-from rowcast.settings import Settings, variable
+from rowcast.settings import SECRETS, Settings, variable
 from rowcast.sockets import http_address
 from rowcast.workers import STOP, web_arguments
 
@@ -30,8 +31,10 @@ class Stack:
     possession: Possession
     sockets: list[socket.socket]
     say: Say
+    key_file: Path | None = None
     database_url: str = ""
     redis_url: str = ""
+    user_id_type: UserIdType = UserIdType.BIGINT
     ready: bool = False
     postgres: Place | None = None
     valkey: Place | None = None
@@ -83,10 +86,13 @@ class Stack:
         }
 
     def write_report(self) -> None:
-        """Write the ready file, and up.json for `send` and `tail`, each whole; nothing before everything is ready."""
-        if self.ready:
-            for path in self._report_files():
-                write_private(path, json.dumps(self.report(), indent=2) + "\n")
+        """Write the ready file, and up.json for `send`, `tail` and `token`, each whole; nothing before everything is ready."""
+        if not self.ready:
+            return
+        if self.settings.ready_file:
+            write_private(self.settings.ready_file, json.dumps(self.report(), indent=2) + "\n")
+        found_by_commands = self.report() | {"jwt_key_file": str(self.key_file) if self.key_file else None}
+        write_private(self.possession.folder / "up.json", json.dumps(found_by_commands, indent=2) + "\n")
 
     def remove_report(self) -> None:
         for path in self._report_files():
@@ -129,8 +135,10 @@ class Stack:
 
     def _start_prepared(self, name: str) -> Child:
         child = self._prepared.pop(name, None) or self._prepared_child(name)
-        addresses = {"database_url": self.database_url, "redis_url": self.redis_url}
-        child.tell(json.dumps({variable(key): value for key, value in addresses.items()}))
+        told = {"database_url": self.database_url, "redis_url": self.redis_url}
+        if not name.startswith("bridge"):
+            told["jwt_key"] = self.settings.jwt_key
+        child.tell(json.dumps({variable(key): value for key, value in told.items()}))
         return child
 
     def _prepared_child(self, name: str) -> Child:
@@ -146,6 +154,7 @@ class Stack:
         )
 
     def _child_environment(self) -> dict[str, str]:
-        """What bridge and web are told; only warnings of theirs go to our terminal unless a level was asked for."""
+        """What bridge and web are told; only warnings of theirs go to our terminal unless a level was asked for. No TLS: we serve loopback."""
         level = self.settings.log_level if self.settings.chosen("log_level") else "warning"
-        return self.settings.child_environment(database_url="", redis_url="", auth="off", workers=1, log_level=level)
+        ours = dict.fromkeys(SECRETS, "") | {"auth": self.settings.auth or "off", "certfile": None, "keyfile": None}
+        return self.settings.child_environment(**ours, workers=1, log_level=level)

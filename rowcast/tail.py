@@ -12,6 +12,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from core.clock import Clock
 from core.supervise import delay_after
 from rowcast.address import refusal, segment
+from rowcast.credentials import Errand
 
 Note = Callable[[str], None]
 
@@ -24,6 +25,7 @@ class Follower:
     client: httpx.Client
     user: str
     since: str | None
+    errand: Errand
     show: Callable[[ServerSentEvent], None]
     note: Note
     clock: Clock
@@ -48,7 +50,7 @@ class Follower:
             headers["Last-Event-ID"] = self.position
         params = {"since": self.since} if self.since else {}
         with self.client.stream("GET", f"/events/{segment(self.user)}", headers=headers, params=params) as response:
-            _check(response)
+            self._check(response)
             if self.failures:
                 self.note("connected again")
             self.failures = 0
@@ -71,15 +73,14 @@ class Follower:
                 self.note(f"connection lost ({lost}); trying again")
         time.sleep(max(self.retry, delay_after(max(1, self.failures), self.clock)))
 
+    def _check(self, response: httpx.Response) -> None:
+        if response.is_success:
+            return
+        response.read()
+        if response.is_server_error:
+            raise _UnavailableError(f"{response.status_code} {response.reason_phrase}")
+        raise refusal(response, self.errand)
+
 
 class _UnavailableError(Exception):
     """An answer that may be another one later."""
-
-
-def _check(response: httpx.Response) -> None:
-    if response.is_success:
-        return
-    response.read()
-    if response.is_server_error:
-        raise _UnavailableError(f"{response.status_code} {response.reason_phrase}")
-    raise refusal(response)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
@@ -17,30 +16,42 @@ from typing import Any
 from core.clock import SystemClock
 from core.errors import ConfigurationError, RowcastError
 from db.migrate import migrate
+from rowcast.final_screen import final_screen
 from rowcast.folders import prepare_folder, state_folder, write_private
 from rowcast.keeper import Keeper, Place
+from rowcast.own_key import needs_own_key, own_key_file, with_own_key
 from rowcast.possession import Possession, possess
 from rowcast.readiness import wait_until_ready
-from rowcast.settings import Settings, require_auth_off, spelled
+from rowcast.serving import require_server
+from rowcast.settings import Settings, spelled
 from rowcast.signals import until_signalled
 from rowcast.sockets import Bind, listen
 from rowcast.stack import Say, Stack
+from rowcast.wiring.auth import auth_config
 
 _READY_WITHIN = 60.0
-_FIRST_INSERT = """"INSERT INTO notifications (user_id, message) VALUES (1, 'hello')\""""
 
 
 def run_up(settings: Settings, say: Say) -> None:
     """Run everything until SIGINT or SIGTERM; progress, the final screen and each restart go to `say`. Raises RowcastError."""
-    if settings.auth is not None:
-        require_auth_off(settings)
+    require_server(settings.server)
+    if settings.auth == "jwt" and not needs_own_key(settings):
+        auth_config(settings)
     _check_ready_file(settings)
     with contextlib.ExitStack() as undo:
         possession = undo.enter_context(_own_folder(settings, say))
         bind = Bind(f"127.0.0.1:{settings.port}", ((socket.AF_INET, ("127.0.0.1", settings.port)),))
         sockets = [undo.enter_context(made) for made in listen(bind, flag="--port")]
-        stack = Stack(settings, possession, sockets, say)
+        stack = _stack(settings, possession, sockets, say)
         asyncio.run(until_signalled(run_stack(stack)))
+
+
+def _stack(settings: Settings, possession: Possession, sockets: list[socket.socket], say: Say) -> Stack:
+    """What is to run, with a key of its own if it shall ask for tokens and was given none to check them with."""
+    if not needs_own_key(settings):
+        return Stack(settings, possession, sockets, say)
+    key_file = own_key_file(possession.folder)
+    return Stack(with_own_key(settings, key_file), possession, sockets, say, key_file)
 
 
 def _own_folder(settings: Settings, say: Say) -> AbstractContextManager[Possession]:
@@ -96,13 +107,14 @@ async def _start(stack: Stack, keeper: Keeper) -> None:
 
 def _migrate(stack: Stack) -> None:
     chosen = stack.settings.chosen
-    migrate(
+    result = migrate(
         stack.database_url,
         user_id_type=stack.settings.user_id_type if chosen("user_id_type") else None,
         buckets=stack.settings.buckets if chosen("buckets") else None,
         roles=stack.postgres is not None,
         say=stack.say,
     )
+    stack.user_id_type = result.user_id_type
 
 
 async def _keep(stack: Stack, keeper: Keeper) -> None:
@@ -112,7 +124,7 @@ async def _keep(stack: Stack, keeper: Keeper) -> None:
         await wait_until_ready(stack.web_url, within=_READY_WITHIN)
         stack.ready = True
         stack.write_report()
-        stack.say(final_screen(stack))
+        stack.say(final_screen(stack, SystemClock().time()))
 
 
 async def _stop(stack: Stack, keeper: Keeper) -> None:
@@ -128,24 +140,3 @@ async def _together(act: Callable[[Place], Coroutine[Any, Any, object]], places:
     async with asyncio.TaskGroup() as group:
         for place in places:
             group.create_task(act(place), name=place.name)
-
-
-def final_screen(stack: Stack) -> str:
-    """What a newcomer needs next, each line ready to paste."""
-    psql = shutil.which("psql") or (stack.postgres and _bundled_psql(stack)) or "psql"
-    lines = (
-        "",
-        f"  Rowcast is up: {stack.web_url}    (Ctrl-C stops it)",
-        "",
-        f"  Database  {stack.database_url}",
-        f"  Watch     curl -N {stack.web_url}/events/1",
-        f"  Insert    {psql} '{stack.database_url}' -c {_FIRST_INSERT}",
-        "",
-    )
-    return "\n".join(lines)
-
-
-def _bundled_psql(stack: Stack) -> str:
-    from rowcast.embedded.binaries import postgres_programs  # noqa: PLC0415 -- an extra
-
-    return str(postgres_programs(stack.possession.folder, None) / "psql")

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
+BEGIN = 1000.0
+EPOCH = 1_800_000_000.0  # the time of day at which hand clocks begin, in 2027
+
 
 class HandClock:
     """Stands still until somebody calls `advance`; jitter is the middle."""
 
     def __init__(self) -> None:
-        self._now = 1000.0
+        self._now = BEGIN
         self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
         self.slept: list[float] = []
 
     def now(self) -> float:
         return self._now
+
+    def time(self) -> float:
+        return EPOCH + self._now - BEGIN
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

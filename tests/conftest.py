@@ -15,12 +15,20 @@ import httpx
 import pytest
 
 from rowcast.embedded import Server
+from tests import leaks, parts
 from tests.db.databases import Databases
-from tests.parts import ROOT, pytest_terminal_summary
-from tests.rig import Rig, free_port, rig
+from tests.leaks import pytest_runtest_logreport, pytest_sessionfinish, pytest_testnodedown
+from tests.parts import ROOT, SERVER
+from tests.rig import UNCAPPED, Rig, free_port, rig
 from tests.servers import embedded_postgres, embedded_valkey
 
-__all__ = ["pytest_terminal_summary"]
+__all__ = ["pytest_runtest_logreport", "pytest_sessionfinish", "pytest_testnodedown"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What else is to be told at the end of a run."""
+    parts.pytest_terminal_summary(terminalreporter)
+    leaks.pytest_terminal_summary(terminalreporter)
 
 
 @pytest.fixture(scope="session")
@@ -55,13 +63,18 @@ def web_url(database_url: str, valkey: Server) -> Iterator[str]:
     """One running Rowcast, a bridge and a web process, for tests that break nothing."""
     url = f"http://127.0.0.1:{free_port()}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROWCAST_", "PG"))}
-    environment = kept | {"ROWCAST_DATABASE_URL": database_url, "ROWCAST_REDIS_URL": valkey.url}
+    environment = kept | {
+        "ROWCAST_DATABASE_URL": database_url,
+        "ROWCAST_REDIS_URL": valkey.url,
+        "ROWCAST_SERVER": SERVER,
+        **{f"ROWCAST_{name.upper()}": cap for name, cap in UNCAPPED.items()},
+    }
     commands = (["bridge"], ["web", "--auth", "off", "--bind", url.removeprefix("http://")])
     processes = [
         subprocess.Popen([sys.executable, "-m", "rowcast", *command], env=environment, cwd=ROOT) for command in commands
     ]
     try:
-        _wait_until_ready(url, processes)
+        wait_until_ready(url, processes)
         yield url
     finally:
         for process in processes:
@@ -70,7 +83,8 @@ def web_url(database_url: str, valkey: Server) -> Iterator[str]:
             process.wait(10)
 
 
-def _wait_until_ready(url: str, processes: list[subprocess.Popen[bytes]]) -> None:
+def wait_until_ready(url: str, processes: list[subprocess.Popen[bytes]]) -> None:
+    """Wait for the web at `url`; fails as soon as one of these has ended."""
     transport = httpx.HTTPTransport(retries=5)
     with httpx.Client(transport=transport, trust_env=False) as http:
         for _ in range(200):

@@ -9,6 +9,7 @@ import asyncio
 import codecs
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -94,6 +95,7 @@ class EventSource:
     headers: dict[str, str] = field(default_factory=dict)
     last_event_id: str = ""
     events: list[Dispatched] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)  # when each of them came, by the monotonic clock
     raw: bytearray = field(default_factory=bytearray)
     connections: int = 0
     ends: int = 0
@@ -153,6 +155,7 @@ class EventSource:
             async for chunk in response.aiter_raw():
                 self.raw += chunk
                 self.events += parser.feed(chunk)
+                self.times += [time.monotonic()] * (len(self.events) - len(self.times))
                 self.last_event_id = parser.last_event_id
                 async with self._changed:
                     self._changed.notify_all()

@@ -1,7 +1,7 @@
 """The parts of a machine that some tests need and that no Python package brings: a browser, another Python.
 
 A test says `require("chromium")` and gets the path. Where the part is missing the test is skipped and one line at the end of the run says what was
-not run and how to get it; with CI set a missing part is a failure. `tests/conftest.py` takes `pytest_terminal_summary` from here.
+not run and how to get it; with CI set a missing part is a failure. `tests/conftest.py` calls `pytest_terminal_summary`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,13 @@ PARTS = {
     "npm": Part(("npm",), "install npm (Debian: apt-get install npm)"),
     "pgbouncer": Part(("pgbouncer",), "install PgBouncer (Debian: apt-get install pgbouncer)"),
     "faketime": Part(("faketime",), "install libfaketime (Debian: apt-get install faketime)"),
+    "nginx": Part(("nginx",), "install nginx (Debian: apt-get install nginx-light)"),
+    "haproxy": Part(("haproxy",), "install HAProxy (Debian: apt-get install haproxy)"),
     "prlimit": Part(("prlimit",), "use Linux, where it is part of util-linux"),
 }
+
+# Which server the tests' web processes use: `TEST_SERVER=uvicorn make test`.
+SERVER = os.environ.get("TEST_SERVER", "hypercorn")
 
 _missing: Counter[str] = Counter()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,29 @@ from typing import Any
 import httpx
 import psycopg
 
-from tests.parts import ROOT
+from tests import leaks
+from tests.parts import ROOT, SERVER
 
 READY = 15.0
+# All clients of a test come from one address, and many of them are one user.
+UNCAPPED = {"requests_per_address": "0", "streams_per_address": "0", "streams_per_user": "0"}
+
+
+# Below those that systems give to outgoing connections, one of which would take the port of a server that is down for a moment.
+_PORTS = range(10_000, 32_000)
+_given: set[int] = set()
 
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        port = secrets.choice(_PORTS)
+        if port in _given:
+            continue
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            _given.add(port)
+            return port
 
 
 @dataclass
@@ -92,6 +106,7 @@ class Process:
             async with self._changed:
                 self.log += line.decode("utf-8", "replace")
                 self._changed.notify_all()
+        leaks.look(self.log, self.environment, " ".join(self.arguments))
 
 
 @dataclass
@@ -145,6 +160,7 @@ class Rig:
 
     async def insert(self, user_id: object, *messages: str) -> None:
         """One row and one transaction for each message."""
+        leaks.private(*messages)
         async with self.sql() as session:
             for message in messages:
                 await session.execute(
@@ -161,7 +177,8 @@ class Rig:
                 "ROWCAST_REDIS_URL": self.redis_url,
                 "ROWCAST_REDIS_PREFIX": self.prefix,
                 "ROWCAST_LOG_FORMAT": "json",
-                **{f"ROWCAST_{name.upper()}": value for name, value in (self.settings | settings).items()},
+                "ROWCAST_SERVER": SERVER,
+                **{f"ROWCAST_{name.upper()}": value for name, value in (UNCAPPED | self.settings | settings).items()},
             }
         )
         process = Process(arguments, environment, python or Path(sys.executable), self.root)
@@ -178,20 +195,20 @@ class Rig:
 
 async def ready(url: str, process: Process | None = None, *, timeout: float = READY) -> None:
     """Wait until /readyz says yes."""
+    said = "nothing"
     async with httpx.AsyncClient(trust_env=False) as http:
         try:
             async with asyncio.timeout(timeout):
-                while not await _says_yes(http, url):
+                while True:
+                    with suppress(httpx.TransportError):
+                        answer = await http.get(f"{url}/readyz")
+                        if answer.status_code == httpx.codes.OK:
+                            return
+                        said = answer.text
                     await asyncio.sleep(0.02)  # HTTP has no way to wait for a state but to ask again
         except TimeoutError:
-            raise AssertionError(f"{url} did not become ready; log:\n{process.log if process else ''}") from None
-
-
-async def _says_yes(http: httpx.AsyncClient, url: str) -> bool:
-    try:
-        return (await http.get(f"{url}/readyz")).status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False
+            log = process.log if process else ""
+            raise AssertionError(f"{url} did not become ready, but said {said}; log:\n{log}") from None
 
 
 @asynccontextmanager

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
+import psycopg
 import pytest
 from packaging.utils import canonicalize_name
+from psycopg.conninfo import make_conninfo
 from ruamel.yaml import YAML
 
+from db.migrate import migrate
 from rowcast.cli import rowcast
 from tests.checkout import PACKAGES, requirements, tracked
 from tests.parts import ROOT
+from tests.servers import embedded_postgres, folder
 
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -58,15 +64,53 @@ def test_every_service_is_watched_and_waits_for_what_it_needs(name: str) -> None
 def test_the_compose_file_holds_no_secret() -> None:
     for service in SERVICES.values():
         for variable, value in service.get("environment", {}).items():
-            if "PASSWORD" in variable:
-                assert re.fullmatch(r"\$\{POSTGRES_PASSWORD:\?[^}]+\}", value)
+            if "PASSWORD" in variable or "KEY" in variable:
+                assert re.fullmatch(r"\$\{(\w+):\?put a line \1=[^}]+\}", value)
             assert "@" not in value or re.match(r"\w+://\w+@", value), "a password in a URL"
 
 
-def test_without_tokens_only_this_host_is_served() -> None:
-    """Whoever takes out --insecure may take out this test."""
-    assert "--insecure" in SERVICES["web"]["command"]
+def test_the_first_lines_make_every_secret() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    made = re.search(r"^#   (for name in ([A-Z_ ]+); do .+; done) > \.env$", text, re.MULTILINE)
+    assert made
+    assert set(made[2].split()) == set(re.findall(r"\$\{(\w+):\?", text))
+    done = subprocess.run(["sh", "-c", made[1]], capture_output=True, text=True, check=True)
+    assert all(re.fullmatch(r"\w+=[0-9a-f]{64}", line) for line in done.stdout.splitlines())
+
+
+def test_the_web_serves_with_tokens_and_this_host_only() -> None:
+    assert SERVICES["web"]["environment"]["ROWCAST_AUTH"] == "jwt"
+    assert "--insecure" not in SERVICES["web"]["command"]
+    assert [name for name, service in SERVICES.items() if "ROWCAST_JWT_KEY" in service.get("environment", {})] == [
+        "web"
+    ]
     assert [port for service in SERVICES.values() for port in service.get("ports", [])] == ["127.0.0.1:8000:8000"]
+
+
+@pytest.mark.slow
+def test_bridge_and_web_log_in_with_the_rights_of_their_groups_alone() -> None:
+    """The script of the compose file, run as the postgres image runs it, on a server with nothing in it."""
+    from rowcast.embedded.binaries import postgres_programs
+
+    mounted = [volume.split(":") for volume in SERVICES["postgres"]["volumes"]]
+    [script] = [source for source, target, *_ in mounted if target.startswith("/docker-entrypoint-initdb.d/")]
+    passwords = {"BRIDGE_PASSWORD": "b'ridge", "WEB_PASSWORD": 'we"b'}
+    with folder() as place, embedded_postgres() as server:
+        psql = postgres_programs(place, None) / "psql"
+        command = [psql, "--no-psqlrc", "--dbname", server.url, "--file", ROOT / script]
+        subprocess.run(command, env=os.environ | passwords, capture_output=True, check=True)
+        migrate(server.url, user_id_type=None, buckets=None, roles=True, say=lambda _: None)
+        for service in ("bridge", "web"):
+            login = urlsplit(SERVICES[service]["environment"]["ROWCAST_DATABASE_URL"]).username
+            url = make_conninfo(server.url, user=login, password=passwords[f"{service.upper()}_PASSWORD"])
+            with psycopg.connect(url) as session:
+                groups = session.execute(
+                    "SELECT rolname FROM pg_roles WHERE pg_has_role(oid, 'member') AND rolname <> current_user"
+                ).fetchall()
+                assert groups == [(f"rowcast_{service}",)]
+                assert session.execute("SELECT count(*) FROM notifications").fetchone() == (0,)
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    session.execute("TRUNCATE notifications")
 
 
 @pytest.mark.parametrize("name", ["migrate", "bridge", "web"])

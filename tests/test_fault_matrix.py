@@ -11,7 +11,7 @@ import pytest
 
 from tests.parts import ROOT
 
-ROWS = 39
+ROWS = 40
 _TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 
 

@@ -53,7 +53,7 @@ def test_every_package_opens_with_a_map_of_its_modules(package: str) -> None:
 
 
 def test_the_constraints_are_exact_versions_and_nothing_else() -> None:
-    pin = re.compile(r"[a-z0-9.-]+==[0-9][\w.]*( ; [a-z_]+ (==|!=|<|>=) '[\w.]+'( or [a-z_]+ == '\w+')?)?")
+    pin = re.compile(r"[a-z0-9.-]+==[0-9][\w.]*( ; [a-z_]+ (==|!=|<|>=) '[\w.]+'( (or|and) [a-z_]+ (==|!=) '\w+')?)?")
     assert [line for line in PINS if not pin.fullmatch(line)] == []
 
 
@@ -74,15 +74,20 @@ def test_every_dependency_has_its_reason_in_the_docs() -> None:
         if line.startswith("| ")
     }
     reasons = rows - {"package"}
-    assert reasons == {wanted.name for wanted in [*requirements(), *requirements("embedded")]}
+    assert reasons == {wanted.name for wanted in _of_the_program()}
     named = [*requirements("dev"), *requirements("versions")]
     tools = {wanted.name for wanted in named if not wanted.name.startswith("types-")}
     assert tools <= set(re.findall(r"[\w-]+", text))
 
 
+def _of_the_program() -> list[Requirement]:
+    """What its packages may import, extras of theirs included."""
+    return [*requirements(), *requirements("embedded"), *requirements("uvicorn"), *requirements("bench")]
+
+
 def test_what_the_program_imports_it_also_declares() -> None:
     """And nothing that only comes along with something else."""
-    declared = {canonicalize_name(wanted.name) for wanted in [*requirements(), *requirements("embedded")]}
+    declared = {canonicalize_name(wanted.name) for wanted in _of_the_program()}
     providers = packages_distributions()
     for path, text in tracked().items():
         if path.suffix != ".py" or path.parts[0] not in PACKAGES:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from itertools import cycle
 from urllib.parse import urlsplit, urlunsplit
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -48,9 +49,13 @@ class Wire:
         ends = [connection.far.get_extra_info("sockname") for connection in self._present if connection.far]
         return {end[1] for end in ends if end}
 
-    def retarget(self, target: str) -> None:
-        """Lead later connections to another server."""
-        self.target = _place(target)
+    def retarget(self, *targets: str) -> None:
+        """Lead later connections to another server; to several in turn."""
+        self._targets = cycle([_place(target) for target in targets])
+
+    def next_target(self) -> tuple[str, int]:
+        """Where the next connection leads to."""
+        return next(self._targets)
 
     def black_hole(self, *, up: bool = True, down: bool = True) -> None:
         """Swallow all bytes, and the ends of connections, too; new connections are taken and hear nothing. `down` only: replies are lost."""
@@ -160,7 +165,7 @@ class Wire:
                 near, _ = self._listening.accept()
                 near.setblocking(False)
                 self.opened += 1
-                self._tasks.create_task(self._carry(near), name=f"wire to {self.target}")
+                self._tasks.create_task(self._carry(near), name="wire")
 
     async def _carry(self, near: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=near)

@@ -35,9 +35,9 @@ class Mode:
 class Medium(Protocol):
     """The wire, as its connections see it."""
 
-    target: tuple[str, int]
     mode: Mode
 
+    def next_target(self) -> tuple[str, int]: ...
     async def changed(self) -> None: ...
     async def passage(self, direction: Direction, size: int) -> None: ...
     def swallow(self, direction: Direction, data: bytes) -> None: ...
@@ -80,7 +80,7 @@ class Connection:
             self.wire.swallow("up", data)
 
     async def _carry(self) -> None:
-        far_reader, self.far = await asyncio.open_connection(*self.wire.target)
+        far_reader, self.far = await asyncio.open_connection(*self.wire.next_target())
         felt(self.far.get_extra_info("socket"))
         ways: Iterable[tuple[Direction, asyncio.StreamReader, asyncio.StreamWriter]] = (
             ("up", self.reader, self.far),

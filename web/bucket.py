@@ -25,6 +25,7 @@ from core.fail_points import Point
 from db.history import NOTHING_ABOVE, History
 from fanout.messages import Mark, Message
 from web import sse
+from web.gathering import Gathering
 from web.mailbox import Delivery, Mailbox
 
 _log = structlog.get_logger("bucket")
@@ -36,7 +37,9 @@ REREAD_EVERY = 1.0
 FORGET_AFTER = 30.0
 # Re-reads that may fail before the streams are to read each for itself.
 TRIES = 3
-_TURN = 64
+# Items handled, and events put into mailboxes, before everybody else gets a turn.
+TURN_ITEMS = 2048
+TURN_EVENTS = 65_536
 
 Item: TypeAlias = Message | Mark
 
@@ -44,7 +47,15 @@ Item: TypeAlias = Message | Mark
 class Bucket:
     """The state of one bucket; `run` is its one task."""
 
-    def __init__(self, number: int, history: History, clock: Clock, *, inbox_bytes: int = INBOX_BYTES) -> None:
+    def __init__(
+        self,
+        number: int,
+        history: History,
+        clock: Clock,
+        *,
+        gathering: Gathering | None = None,
+        inbox_bytes: int = INBOX_BYTES,
+    ) -> None:
         self.number = number
         self.position: int | None = None
         self.epoch = 0
@@ -68,6 +79,8 @@ class Bucket:
         self._failing = False
         self._failures = 0  # re-reads that failed, one after another
         self._too_much = False  # is it what they read, and not Postgres, that makes them fail?
+        self._handed = 0  # events put into mailboxes in this turn
+        self._gathering = gathering or Gathering(clock)
         self._mailboxes: defaultdict[str, set[Mailbox]] = defaultdict(set)
 
     # What the hub tells it
@@ -104,6 +117,10 @@ class Bucket:
 
     def late(self) -> None:
         """The log had more some time ago than has arrived: read it there."""
+        self._want_reread()
+
+    def doubted(self) -> None:
+        """More was told than the log has: ask it, and forget that if it stays so."""
         self._want_reread()
 
     # What others ask of it
@@ -175,6 +192,7 @@ class Bucket:
         """Handle what arrives and re-read what is missing; returns only by cancellation."""
         while True:
             if self._rereads_done < self._rereads_wanted:
+                self._gathering.end()
                 await self._reread_until_done()
             elif not self._joined.is_set():
                 await happens(self._joined, REREAD_EVERY)
@@ -182,12 +200,18 @@ class Bucket:
             elif not self.marked and self._clock.now() - self._read_at >= REREAD_EVERY:
                 self._want_reread()  # however much arrives: it may be of long ago
             elif self._inbox:
-                for _ in range(min(_TURN, len(self._inbox))):
-                    if not self._handle_next():
-                        break
-                await asyncio.sleep(0)
+                await self._turn()
             elif not await self._woken(REREAD_EVERY) and not self.marked:
                 self._want_reread()
+
+    async def _turn(self) -> None:
+        """Handle what waits, up to a limit, and then let everybody else have a turn."""
+        items, size = min(len(self._inbox), TURN_ITEMS), self._inbox_bytes
+        for _ in range(items):
+            if not self._handle_next() or self._handed >= TURN_EVENTS:
+                break
+        self._gathering.end_turn(items, size)
+        await self._end_turn()
 
     def _count_life(self, mark: Mark) -> None:
         # A mark below our position comes from a leader of the past.
@@ -224,10 +248,15 @@ class Bucket:
         boxes = self.mailboxes if event.user_id is None else list(self._mailboxes.get(event.user_id, ()))
         if boxes:
             delivery = Delivery(event.seq, sse.event(event))
+            self._handed += len(boxes)
             base = 0 if self._assumed else self.position or 0
+            now = self._clock.now()
             for mailbox in boxes:
                 if mailbox.live or not live_only:
-                    mailbox.put(delivery, base)
+                    if mailbox.put(delivery, base):
+                        self._handed = TURN_EVENTS  # it gets a turn before it overflows
+                    if not mailbox.overflowed:
+                        self._gathering.note(mailbox, now)
 
     async def _reread_until_done(self) -> None:
         serving = self._rereads_wanted
@@ -284,10 +313,19 @@ class Bucket:
                 break
             for event in page.events:
                 self._hand_out(event, live_only=True)
+                if self._handed >= TURN_EVENTS:
+                    await self._end_turn()
+            self._gathering.end()
             if not page.more:
                 break
             self.position = after = page.events[-1].seq
         self.position = max(upto, self.position or 0)
+
+    async def _end_turn(self) -> None:
+        if self._handed >= TURN_EVENTS:
+            self._gathering.end()
+        self._handed = 0
+        await asyncio.sleep(0)
 
     def _leave_to_streams(self) -> None:
         """What was missed is pruned, at least in part, or the log has lost our position, or some row is too much to be read: each stream

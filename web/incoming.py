@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from quart import Request
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from quart import Quart, Request
+from quart.wrappers import BaseRequestWebsocket
 from quart.wrappers.request import Body
+from werkzeug.routing import MapAdapter
+
+from web.auth.headers import path_of
 
 PATIENCE = 5.0  # seconds
 
@@ -42,3 +47,22 @@ class DrainedRequest(Request):
 
     body_class = DrainedBody
     body: DrainedBody
+
+
+class App(Quart):
+    """Takes whatever host and path a client may send: at some Quart fails, outside of all error handlers."""
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        """No route depends on the host."""
+        if request is None:
+            return None
+        query = request.query_string.decode("latin-1")
+        return self.url_map.bind(
+            "localhost", request.root_path, None, request.scheme, request.method, request.path, query
+        )
+
+    async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """A path has its slash."""
+        if scope["type"] == "http":
+            scope["path"] = path_of(scope)
+        await super().asgi_app(scope, receive, send)

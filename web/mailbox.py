@@ -7,10 +7,9 @@ and nothing is lost.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass
 
-from core.clock import happens
+from web.auth.caller import ANYBODY, Caller
 
 LIMIT_BYTES = 2 << 20
 
@@ -31,45 +30,62 @@ class Mailbox:
         "_bytes",
         "_limit",
         "_queue",
-        "_wake",
+        "_waiter",
+        "caller",
+        "closed",
         "ending",
         "had",
         "live",
         "overflowed",
+        "patience",
         "silent_end",
+        "took",
         "user_id",
+        "wrote",
     )
 
-    def __init__(self, user_id: str, limit: int) -> None:
+    def __init__(self, user_id: str, limit: int, caller: Caller = ANYBODY) -> None:
         self.user_id = user_id
+        self.caller = caller
         self.live = False
         self.overflowed = False
         self.had = 0  # all up to there was taken when the queue of a live stream was dropped
         self._base = 0  # … and when the oldest event came that waits
         self.ending: str | None = None  # why the server ends this stream
         self.silent_end = False  # … and without its position, which is none any more
+        self.closed = False  # the stream is gone
+        self.took = 0.0  # for web.gathering: when the stream took events last
+        self.wrote = self.patience = 0.0  # for web.heartbeats: when the stream wrote last, and how long it may be quiet
         self._limit = limit
         self._bytes = 0
-        self._queue: deque[Delivery] = deque()
-        self._wake = asyncio.Event()
+        # Most are idle: no deque and no Event, which take some 700 bytes each.
+        self._queue: list[Delivery] = []
+        self._waiter: asyncio.Future[bool] | None = None
 
     @property
     def empty(self) -> bool:
         """Is nothing waiting?"""
         return not self._queue and not self.overflowed
 
-    def put(self, delivery: Delivery, base: int) -> None:
-        """Add an event, or drop all and note it, if that is one too many. All up to `base` was handed out before."""
+    def put(self, delivery: Delivery, base: int) -> bool:
+        """Add an event, or drop all and note it, if that is one too many. All up to `base` was handed out before. True as it gets half full.
+
+        The stream sleeps on until `wake`.
+        """
         if self.overflowed:
-            return
-        if not self._queue:
+            return False
+        queue = self._queue
+        if not queue:
             self._base = base
         self._bytes += len(delivery.frame)
-        if len(self._queue) >= self._limit or (self._queue and self._bytes > LIMIT_BYTES):
+        if len(queue) >= self._limit or (queue and self._bytes > LIMIT_BYTES):
             self.overflow()
-        else:
-            self._queue.append(delivery)
-        self._wake.set()
+            return False
+        queue.append(delivery)
+        return (
+            len(queue) == max(1, self._limit // 2)
+            or self._bytes - len(delivery.frame) < LIMIT_BYTES // 2 <= self._bytes
+        )
 
     def overflow(self) -> None:
         """Drop all: the stream reads on from Postgres where it stands."""
@@ -78,7 +94,7 @@ class Mailbox:
         self._clear()
         self.overflowed = True
         self.live = False
-        self._wake.set()
+        self._wake(something=True)
 
     def begin_anew(self) -> None:
         """Forget what waits: the stream is about to read from Postgres. It is not live until it says so."""
@@ -90,7 +106,17 @@ class Mailbox:
         """Have the stream end as soon as it can."""
         self.ending = self.ending or reason
         self.silent_end = self.silent_end or silently
-        self._wake.set()
+        self._wake(something=True)
+
+    def wake(self) -> None:
+        """Have the stream, if it waits, take what there is."""
+        if self._waiter is not None:
+            self._wake(something=True)
+
+    def beat(self, now: float) -> None:
+        """Have the stream, if it waits, say that it lives."""
+        self.wrote = now
+        self._wake(something=False)
 
     def take_above(self, last: int) -> list[Delivery]:
         """All that waits and is above `last`, in order, each once (a batch that was sent again comes here twice)."""
@@ -103,12 +129,21 @@ class Mailbox:
         return taken
 
     def _clear(self) -> None:
-        self._queue.clear()
+        if self._queue:
+            self._queue = []
         self._bytes = 0
 
-    async def wait(self, timeout: float) -> bool:
-        """Wait, live, for an event, an overflow or the end; False if `timeout` seconds passed first."""
+    def woken(self) -> asyncio.Future[bool]:
+        """Done with True once a live stream has an event, an overflow or its end to look at; with False when a heartbeat is due.
+
+        One at a time. A future, and nothing around it, is all that an idle stream costs here.
+        """
+        waiter = self._waiter = asyncio.get_running_loop().create_future()
         if self._queue or self.ending or not self.live:
-            return True
-        self._wake.clear()
-        return await happens(self._wake, timeout)
+            self._wake(something=True)
+        return waiter
+
+    def _wake(self, *, something: bool) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(something)

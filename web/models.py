@@ -17,6 +17,7 @@ from pydantic import (
 
 from core.errors import InvalidUserIdError
 from core.user_ids import UserIdType
+from web.auth.claims import LONGEST_TOKEN_ID
 from web.problems import Problem, bad_request
 
 MOST_ROWS = 1000
@@ -30,7 +31,8 @@ def _canonical(value: object, info: ValidationInfo[UserIdType]) -> str:
     if ids is UserIdType.BIGINT and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise ValueError("must be " + _SHAPES[ids])  # noqa: TRY004 -- the kind that pydantic collects
+        or_null = "" if info.field_name == "user" else "null or "
+        raise ValueError(f"must be {or_null}{_SHAPES[ids]}")  # noqa: TRY004 -- the kind that pydantic collects
     try:
         return ids.canonical(value)
     except InvalidUserIdError as error:
@@ -38,13 +40,18 @@ def _canonical(value: object, info: ValidationInfo[UserIdType]) -> str:
 
 
 _SHAPES = {
-    UserIdType.BIGINT: "null or a whole number of 64 bits.",
-    UserIdType.UUID: "null or a UUID in a string.",
-    UserIdType.TEXT: "null or a string.",
+    UserIdType.BIGINT: "a whole number of 64 bits.",
+    UserIdType.UUID: "a UUID in a string.",
+    UserIdType.TEXT: "a string.",
 }
 
 UserId = Annotated[str, BeforeValidator(_canonical)]
 Seq = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
+
+# As web.auth takes a `jti`: any other can't be of a token that would be let in.
+TokenId = Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST_TOKEN_ID)]
+LATEST_TIME = 253402300799  # the last second of the year 9999
+Time = Annotated[float, Field(strict=True, ge=0, le=LATEST_TIME)]
 
 
 class Body(BaseModel):
@@ -74,6 +81,14 @@ class ViewedUpTo(Body):
     """A position in the log, as events and lists carry it."""
 
     up_to: Seq
+
+
+class Revocation(Body):
+    """What is revoked: all tokens of a user up to now, or the one with that `jti`; and when these expire by themselves (`exp`)."""
+
+    user: UserId = ""
+    token: TokenId = ""
+    expires_at: Time | None = None
 
 
 def parse(model: type[Model], value: object, ids: UserIdType, *, item: int | None = None) -> Model:
@@ -111,8 +126,16 @@ def _problem(error: ValidationError, model: type[Body], place: str) -> Problem:
         case "value_error":
             return bad_request(f"{place} is wrong: {field!r} {first['msg'].removeprefix('Value error, ')}")
         case kind:
-            return bad_request(f"{place} is wrong: {field!r} must be {_KINDS.get(kind, _WHOLE_NUMBER)}.")
+            return bad_request(
+                f"{place} is wrong: {field!r} must be {_BY_FIELD.get(field) or _KINDS.get(kind, _WHOLE_NUMBER)}."
+            )
 
 
 _WHOLE_NUMBER = "a whole number of 64 bits"
-_KINDS = {"string_type": "a string", "bool_type": "true or false"}
+_KINDS = {
+    "string_type": "a string",
+    "string_too_short": f"a string of 1 to {LONGEST_TOKEN_ID} characters",
+    "string_too_long": f"a string of 1 to {LONGEST_TOKEN_ID} characters",
+    "bool_type": "true or false",
+}
+_BY_FIELD = {"expires_at": f"seconds since 1970, from 0 to {LATEST_TIME}, as the exp of a token"}

@@ -13,8 +13,13 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def refuse_broken_url() -> None:
-    """Before each request of a blueprint that reads its URL: no bytes that aren't UTF-8 (servers decode them to U+FFFD), no NUL."""
-    for raw in (raw_path(request), request.query_string):
+    """Before each request of a blueprint that reads its URL."""
+    require_readable(raw_path(request), request.query_string)
+
+
+def require_readable(*parts: bytes) -> None:
+    """Parts of a URL as they were sent: no bytes that aren't UTF-8 (servers decode them to U+FFFD), no NUL; a 400 for others."""
+    for raw in parts:
         decoded = decoded_text(raw)
         if "\x00" in decoded:
             raise bad_request("The URL has a NUL (%00), which Postgres text can't hold. Leave it out.")

@@ -11,12 +11,15 @@ from quart import Quart, Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import RoutingException
 
-from core.errors import DatabaseUnavailableError, DatabaseUnfitError, InvalidUserIdError
-from db.inbox import RowRefusedError, ViewerMissingError
+from core.errors import DatabaseUnavailableError, DatabaseUnfitError, InvalidUserIdError, SlowDatabaseError
+from db.inbox import NotOwnError, RowRefusedError, ViewerMissingError
+from web.auth.caller import KeysUnavailableError
+from web.refusals import Cap, Refusals
 
 _log = structlog.get_logger("web")
 
 RETRY_AFTER = 2  # seconds
+_PROBLEM_JSON = "application/problem+json"
 
 
 class Problem(Exception):  # noqa: N818 -- an answer, not a failure of ours
@@ -29,21 +32,23 @@ class Problem(Exception):  # noqa: N818 -- an answer, not a failure of ours
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self.members: dict[str, Any] = {}
 
-    def response(self) -> Response:
-        """The problem document, with its headers."""
+    def document(self) -> bytes:
+        """The body."""
         document: dict[str, Any] = {
             "type": "about:blank",
             "title": self.status.phrase,
             "status": self.status,
             "detail": self.detail,
         }
-        document |= self.members
-        response = Response(
-            json.dumps(document, separators=(",", ":")), self.status, content_type="application/problem+json"
-        )
-        response.headers.update(self.headers)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return json.dumps(document | self.members, separators=(",", ":")).encode()
+
+    def all_headers(self) -> dict[str, str]:
+        """Those of its own, and those of every problem."""
+        return {"Content-Type": _PROBLEM_JSON} | self.headers | {"Cache-Control": "no-store"}
+
+    def response(self) -> Response:
+        """The problem document, with its headers."""
+        return Response(self.document(), self.status, headers=self.all_headers())
 
 
 def bad_request(detail: str) -> Problem:
@@ -56,13 +61,26 @@ def not_found(detail: str) -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, detail)
 
 
-def register_problems(app: Quart) -> None:
-    """Make every error of `app`, expected or not, answer as a problem."""
+def register_problems(app: Quart, refusals: Refusals) -> None:
+    """Make every error of `app`, expected or not, answer as a problem. Those that are a cap's are counted."""
+
+    def of_http(error: HTTPException) -> Response | HTTPException:
+        if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            refusals.count(Cap.BODY_BYTES)
+        return _of_http(error)
+
+    def of_slow_database(error: SlowDatabaseError) -> Response:
+        refusals.count(Cap.QUERY_TIMEOUT)
+        return _of_database(error)
+
     app.register_error_handler(Problem, Problem.response)
-    app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(HTTPException, of_http)
     app.register_error_handler(InvalidUserIdError, _of_input)
     app.register_error_handler(RowRefusedError, _of_input)
     app.register_error_handler(ViewerMissingError, _of_missing_viewer)
+    app.register_error_handler(NotOwnError, _of_others)
+    app.register_error_handler(KeysUnavailableError, _of_keys)
+    app.register_error_handler(SlowDatabaseError, of_slow_database)
     app.register_error_handler(DatabaseUnavailableError, _of_database)
     app.register_error_handler(DatabaseUnfitError, _of_database)
     app.register_error_handler(Exception, _of_bug)
@@ -94,6 +112,17 @@ def _of_missing_viewer(_: ViewerMissingError) -> Response:
     return bad_request(
         "This notification is for everyone, so the body must say who has viewed it, in 'user_id'."
     ).response()
+
+
+def _of_others(_: NotOwnError) -> Response:
+    return Problem(
+        HTTPStatus.FORBIDDEN, "This notification is for everyone: deleting it takes a token with the scope 'admin'."
+    ).response()
+
+
+def _of_keys(error: Exception) -> Response:
+    _log.warning("web.keys_unavailable", reason=str(error))
+    return unavailable("Whose token this is can't be told just now. Try again in a few seconds.").response()
 
 
 def _of_database(error: Exception) -> Response:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from core.user_ids import UserIdType
-from web.models import MOST_ROWS
+from web.auth.claims import LONGEST_TOKEN_ID
+from web.models import LATEST_TIME, MOST_ROWS
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -51,11 +52,14 @@ def components(ids: UserIdType) -> Schema:
         "Mark": _mark(ids),
         "ViewedUpTo": _object({"up_to": INT64 | {"description": "A seq, as events and lists carry it."}}, closed=True),
         "Unread": _object({"unread": _COUNT}),
+        "Revocation": _revocation(ids),
+        "Revoked": _revoked(ids),
         "Checks": _object({"status": {"const": "ok"}, "checks": _CHECKS}),
         "Status": _object({"status": {"const": "ok"}}),
         "Routes": _object(
-            {name: {"type": "string"} for name in ("name", "version", "user_id_type")} | {"routes": _ROUTES}
+            {name: {"type": "string"} for name in ("name", "version", "user_id_type", "auth")} | {"routes": _ROUTES}
         ),
+        "Session": _session(ids),
         "Problem": _problem(),
     }
 
@@ -68,7 +72,7 @@ _COUNT: Schema = {
 _CHECKS: Schema = {
     "type": "object",
     "additionalProperties": {"type": "string"},
-    "description": "“ok”, or what is wrong, of postgres, redis, rereads and marks.",
+    "description": "“ok”, or what is wrong, of postgres, redis, rereads, marks and, with tokens, revocations.",
 }
 _ROUTES: Schema = {
     "type": "object",
@@ -136,6 +140,27 @@ def _mark(ids: UserIdType) -> Schema:
     return _object(properties, required=["is_viewed"], closed=True) | {"examples": [{"is_viewed": True}]}
 
 
+def _revocation(ids: UserIdType) -> Schema:
+    until = "The latest `exp` of these tokens, if it is known: the revocation is forgotten an hour later."
+    properties = {
+        "user": {"anyOf": _sent_id(ids), "description": "Whose tokens."},
+        "token": FILLED | {"maxLength": LONGEST_TOKEN_ID, "description": "The `jti` of the token."},
+        "expires_at": {"type": "number", "minimum": 0, "maximum": LATEST_TIME, "description": until},
+    }
+    either = [{"required": ["user"]}, {"required": ["token"]}]
+    return _object(properties, required=[], closed=True) | {"oneOf": either, "examples": [{"user": EXAMPLE_IDS[ids]}]}
+
+
+def _revoked(ids: UserIdType) -> Schema:
+    properties = {
+        "user": _IDS[ids],
+        "token": {"type": "string"},
+        "revoked_at": {"type": "string", "description": "ISO 8601, UTC, milliseconds."},
+        "expires_at": {"type": "number"},
+    }
+    return _object(properties, required=["revoked_at"])
+
+
 def _page() -> Schema:
     following = "Hand it to ?before= for the next page; null: this was the last."
     return _object(
@@ -145,6 +170,16 @@ def _page() -> Schema:
             "seq": INT64
             | {"description": "Hand it to ?since= of the stream: list and stream join without gap or double."},
             "next": _optional(INT64, following),
+        }
+    )
+
+
+def _session(ids: UserIdType) -> Schema:
+    return _object(
+        {
+            "user_id": _optional(_IDS[ids], "The user; null for a token without one, and with auth off."),
+            "scope": {"type": "string", "description": "What the token allows, words with a space between."},
+            "expires_at": _optional({"type": "string"}, "ISO 8601, UTC, milliseconds; null: never."),
         }
     )
 

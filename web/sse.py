@@ -12,6 +12,7 @@ import re
 from core.events import NOTIFICATION, Event
 
 HEARTBEAT = b":\n"
+_KIND = re.compile("[a-z_]+")
 _LINE_END = re.compile("\r\n|\r|\n")
 
 
@@ -32,11 +33,17 @@ def reset(reason: str, oldest: int | None, seq: int) -> bytes:
 
 
 def frame(data: str, *, seq: int, kind: str | None = None) -> bytes:
-    """One event: data of one or more lines, an id, and a type if it is no plain message. `kind` has no line end in it."""
-    lines = [f"data: {line}" for line in _LINE_END.split(data)]
-    if kind is not None:
-        lines.append(f"event: {kind}")
-    return ("\n".join(lines) + f"\nid: {seq}\n\n").encode()
+    """One event: data of one or more lines, an id, and a type if it is no plain message; ValueError for a type that is no plain word."""
+    kind_line = "" if kind is None else _kind_line(kind)
+    if "\n" in data or "\r" in data:
+        data = "\ndata: ".join(_LINE_END.split(data))
+    return f"data: {data}\n{kind_line}id: {seq}\n\n".encode()
+
+
+def _kind_line(kind: str) -> str:
+    if not _KIND.fullmatch(kind):
+        raise ValueError(f"{kind!r} is no type of an event: it must be letters and _.")
+    return f"event: {kind}\n"
 
 
 def position(seq: int) -> bytes:

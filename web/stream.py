@@ -21,6 +21,7 @@ from core.errors import DatabaseUnavailableError, StaleReadError, UnreadableRowE
 from core.fail_points import Point
 from db.history import NOTHING_ABOVE, History, Page
 from web import sse
+from web.auth.caller import ANYBODY, Caller
 from web.bucket import Bucket
 from web.config import WebConfig
 from web.hub import Hub
@@ -34,6 +35,8 @@ PAGE_TIMEOUT = 10.0
 LAG_TIMEOUT = 10.0
 # A quiet stream's position moves now and then, so that it is not taken for one that history was pruned under.
 HEARTBEATS_PER_POSITION = 20
+# How many times as long as usual a client is to wait that was refused because there are too many.
+BUSY = 4
 
 
 class Since(StrEnum):
@@ -56,13 +59,22 @@ class Stream:
     """One response; `frames` is its body."""
 
     def __init__(
-        self, hub: Hub, history: History, config: WebConfig, clock: Clock, *, user_id: str, start: Start
+        self,
+        hub: Hub,
+        history: History,
+        config: WebConfig,
+        clock: Clock,
+        *,
+        user_id: str,
+        start: Start,
+        caller: Caller = ANYBODY,
     ) -> None:
         self._hub = hub
         self._history = history
         self._config = config
         self._clock = clock
         self._user_id = user_id
+        self._caller = caller
         self._position = (
             start if isinstance(start, int) else None
         )  # what the client says it has, until it was looked at
@@ -76,7 +88,7 @@ class Stream:
         """The bytes of the stream, from the first `retry:` to a clean end. Neither Postgres nor Redis makes this raise."""
         yield self._retry()
         try:
-            async with self._hub.listening(self._user_id, self._config.stream_queue) as (bucket, mailbox):
+            async with self._hub.listening(self._user_id, self._config.stream_queue, self._caller) as (bucket, mailbox):
                 greeted = False
                 while not mailbox.ending:
                     async for chunk in self._catch_up(bucket, mailbox):
@@ -84,8 +96,19 @@ class Stream:
                     if mailbox.live and not greeted:
                         greeted = True
                         yield self._at(self._last, sse.hello(self._last))
-                    async for chunk in self._follow(bucket, mailbox):
-                        yield chunk
+                        self._hub.heartbeats.watch(mailbox, self._config.heartbeat)
+                    # Here nearly every stream waits nearly always: one generator and one future.
+                    quiet = 0
+                    while mailbox.live and not mailbox.ending:
+                        if not await mailbox.woken():
+                            quiet += 1
+                            yield self._sign_of_life(bucket, mailbox, quiet)
+                        elif mailbox.live and (deliveries := mailbox.take_above(self._last)):
+                            quiet = 0
+                            self._last = deliveries[-1].seq
+                            mailbox.wrote = mailbox.took = self._clock.now()
+                            yield self._at(self._last, b"".join([delivery.frame for delivery in deliveries]))
+                            self._look_at_lag(mailbox)
                     # History may have been pruned past it, should it be read again; but not past what was never missed.
                     self._position = self._last = max(self._last, mailbox.had)
                 for chunk in self._farewell(bucket, mailbox):
@@ -126,21 +149,10 @@ class Stream:
                 return
             page = await self._page(bucket, upto)
 
-    async def _follow(self, bucket: Bucket, mailbox: Mailbox) -> AsyncIterator[bytes]:
-        """Write what comes, until the mailbox overflows or the stream is to end."""
-        quiet = 0
-        while mailbox.live and not mailbox.ending:
-            if not await mailbox.wait(self._config.heartbeat):
-                quiet += 1
-                yield self._sign_of_life(bucket, mailbox, quiet)
-                continue
-            if mailbox.live and (deliveries := mailbox.take_above(self._last)):
-                quiet = 0
-                self._last = deliveries[-1].seq
-                began = self._clock.now()
-                yield self._at(self._last, b"".join(delivery.frame for delivery in deliveries))
-                if not mailbox.live and self._clock.now() - began > LAG_TIMEOUT:
-                    mailbox.end("the reader lags")
+    def _look_at_lag(self, mailbox: Mailbox) -> None:
+        """After a write: did it take so long that the mailbox overflowed meanwhile?"""
+        if not mailbox.live and self._clock.now() - mailbox.wrote > LAG_TIMEOUT:
+            mailbox.end("the reader lags")
 
     async def _page(self, bucket: Bucket, upto: int | None) -> Page:
         deadline = self._clock.now() + PAGE_TIMEOUT
@@ -160,7 +172,11 @@ class Stream:
         """The next page; row by row once one of them was too much to be written out, and without that one, which nobody can be given."""
         read = partial(self._history.replay, self._user_id, upto=upto, unread=self._unread, at_least=bucket.known)
         try:
-            return await read(after=self._last, one=self._row_by_row)
+            if self._row_by_row:
+                return await read(after=self._last, one=True)
+            return await self._hub.backlogs.page(
+                self._user_id, after=self._last, upto=upto, unread=self._unread, known=lambda: bucket.known
+            )
         except UnreadableRowError:
             if not self._row_by_row:
                 self._row_by_row = True
@@ -225,6 +241,11 @@ class Stream:
 def retry_after(config: WebConfig, clock: Clock) -> int:
     """Milliseconds for a client to wait before it reconnects: each another number, so that they come back spread out."""
     return round(1000 * clock.jitter(config.retry / 2, config.retry * 1.5))
+
+
+def busy_retry(config: WebConfig, clock: Clock) -> int:
+    """The same for one that was refused because there are too many: later, as nothing is lost meanwhile and others have to go first."""
+    return BUSY * retry_after(config, clock)
 
 
 def _first_after(start: Start) -> int:

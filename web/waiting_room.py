@@ -8,7 +8,10 @@ from core.clock import Clock
 from web import sse
 from web.answers import json_value
 from web.config import WebConfig
+from web.hardening import harden
+from web.incoming import App
 from web.problems import register_problems, unavailable
+from web.refusals import Refusals
 from web.routes.events import HEADERS
 from web.stream import retry_after
 
@@ -16,10 +19,11 @@ _METHODS = ["GET", "POST", "PATCH", "DELETE"]
 _CHECKS = {"postgres": "Postgres has not answered since this server started."}
 
 
-def waiting_room(config: WebConfig, clock: Clock) -> Quart:
+def waiting_room(config: WebConfig, refusals: Refusals, clock: Clock) -> Quart:
     """The app of before the app. An EventSource gives up on anything but 200: it gets one, with a `retry:` and a clean end."""
-    app = Quart(__name__, static_folder=None)
-    register_problems(app)
+    app = App(__name__, static_folder=None)
+    register_problems(app, refusals)
+    harden(app, config.cors_origins)
 
     @app.get("/healthz")
     async def healthz() -> Response:

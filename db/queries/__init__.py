@@ -15,11 +15,12 @@ def _text(name: str) -> LiteralString:
 
 
 @cache
-def query(name: str) -> sql.Composed:
-    """The statement `queries/<name>.sql` with its fragments filled in; raises FileNotFoundError for a name that is none."""
-    fragments = {
+def query(name: str, **identifiers: str) -> sql.Composed:
+    """The statement `queries/<name>.sql` with its fragments, and `identifiers`, filled in; raises FileNotFoundError for a name that is none."""
+    fragments: dict[str, sql.Composable] = {
         path.name[1:-4]: sql.SQL(_text(path.name[:-4]))
         for path in files(__package__).iterdir()
         if path.name.startswith("_") and path.name.endswith(".sql")
     }
-    return sql.SQL(_text(name)).format(**fragments)
+    named = {place: sql.Identifier(name) for place, name in identifiers.items()}
+    return sql.SQL(_text(name)).format(**fragments, **named)

@@ -1,21 +1,48 @@
 -- Stamp the oldest unsequenced rows: candidates → lock → skip → number → update, in one statement (docs/delivery.md tells why so).
 -- Parameters: batch (rows), held (user ids left out until the next poll, an array literal), lowest (the lowest id left out, or null),
+-- since (a snapshot of which nothing was left but what is held back), everywhere (look at all rows all the same; true if since is null),
+-- passing (past a backlog, what `since` shows up to the id `upto`: only rows of the users in `newcomers`, an array literal, who have none in it),
 -- log_end (the last seq that this term gave, or null). If the log is not there any more, because a dump was restored under the leader,
 -- nothing is stamped: its numbers may have been given to other rows before.
 -- One row comes back, whatever was stamped: a frozen client must not be able to stop the server in the middle of a claim.
 WITH before AS MATERIALIZED (
     SELECT last_seq, coalesce(last_seq = %(log_end)s::bigint AND (SELECT last_value FROM rowcast.seq) >= %(log_end)s, %(log_end)s IS NULL) AS ours
     FROM rowcast.state
-), seen AS MATERIALIZED (
+), look AS MATERIALIZED (
+    SELECT ours AND everywhere AND NOT %(passing)s AS by_id, ours AND NOT everywhere AS by_birth, ours AND NOT everywhere AND %(passing)s AS passing
+    FROM (SELECT ours, %(everywhere)s OR EXISTS (SELECT FROM rowcast.strays) AS everywhere FROM before) AS l
+), recent AS MATERIALIZED (
+    -- Rows that are not in the snapshot `since`, whatever entries of stamped rows an old snapshot keeps in the indexes. In no order: more than
+    -- a batch of them are left to a claim by id. `NOT is_sent` fits the index on born and not the one by id, which the planner likes as well.
     SELECT n.tableoid AS rel, n.ctid AS tid, n.id, n.user_id
     FROM public.notifications AS n
-    WHERE n.seq IS NULL AND (n.user_id IS NULL OR n.user_id <> ALL (%(held)s)) AND (SELECT ours FROM before)
+    WHERE NOT n.is_sent AND (n.user_id IS NULL OR n.user_id <> ALL (%(held)s)) AND (SELECT by_birth FROM look)
+      AND (NOT %(passing)s OR (n.id <= %(upto)s AND (n.user_id IS NULL OR n.user_id = ANY (%(newcomers)s))))
+      AND n.born >= pg_snapshot_xmax(%(since)s::pg_snapshot)
+    UNION ALL
+    SELECT n.tableoid, n.ctid, n.id, n.user_id
+    FROM public.notifications AS n
+    WHERE NOT n.is_sent AND (n.user_id IS NULL OR n.user_id <> ALL (%(held)s)) AND (SELECT by_birth FROM look)
+      AND (NOT %(passing)s OR (n.id <= %(upto)s AND (n.user_id IS NULL OR n.user_id = ANY (%(newcomers)s))))
+      AND n.born = ANY (ARRAY(SELECT pg_snapshot_xip(%(since)s::pg_snapshot)))
+    UNION ALL
+    SELECT n.tableoid, n.ctid, n.id, n.user_id
+    FROM public.notifications AS n
+    WHERE n.seq IS NULL AND (n.user_id IS NULL OR n.user_id <> ALL (%(held)s)) AND (SELECT passing FROM look)
+      AND n.id > %(upto)s AND (n.user_id IS NULL OR n.user_id = ANY (%(newcomers)s))
+    LIMIT %(batch)s + 1
+), seen AS MATERIALIZED (
+    (SELECT n.tableoid AS rel, n.ctid AS tid, n.id, n.user_id
+    FROM public.notifications AS n
+    WHERE n.seq IS NULL AND (n.user_id IS NULL OR n.user_id <> ALL (%(held)s)) AND (SELECT by_id FROM look)
     ORDER BY n.id
-    LIMIT %(batch)s
+    LIMIT %(batch)s)
+    UNION ALL
+    SELECT * FROM recent WHERE (SELECT count(*) FROM recent) <= %(batch)s
 ), candidates AS MATERIALIZED (
-    -- A row for everyone above a row left out stays out, and everything after the first such row with it.
+    -- A row for everyone above a row left out stays out, and everything after the first such row with it. None passes a backlog.
     SELECT * FROM seen
-    WHERE id < coalesce((SELECT min(id) FROM seen WHERE user_id IS NULL AND id > %(lowest)s::bigint), 9223372036854775807)
+    WHERE id < coalesce((SELECT min(id) FROM seen WHERE user_id IS NULL AND (id > %(lowest)s::bigint OR %(passing)s)), 9223372036854775807)
 ), locked AS MATERIALIZED (
     -- By ctid and nothing else: a row changed since the snapshot then counts as locked.
     SELECT n.tableoid AS rel, n.ctid AS tid
@@ -49,6 +76,12 @@ WITH before AS MATERIALIZED (
     FROM (SELECT max(seq) AS seq FROM stamped) AS s
     WHERE s.seq IS NOT NULL
     RETURNING last_seq
+), found AS MATERIALIZED (
+    SELECT (SELECT count(*) FROM seen) >= %(batch)s OR (SELECT count(*) FROM recent) > %(batch)s AS full_batch,
+        (SELECT array_cat(%(held)s, array_agg(DISTINCT user_id)) FROM judged WHERE skipped AND user_id IS NOT NULL)::text AS held,
+        least(%(lowest)s::bigint, (SELECT min(id) FROM judged WHERE skipped)) AS lowest
+), found_again AS (
+    DELETE FROM rowcast.strays WHERE (SELECT by_id FROM look) AND (SELECT NOT full_batch AND lowest IS NULL FROM found)
 )
 SELECT
     coalesce((SELECT ours FROM before), false) AS ours,
@@ -56,8 +89,11 @@ SELECT
     (SELECT last_seq FROM before) AS range_start,
     (SELECT last_seq FROM moved) AS range_end,
     (SELECT count(*) FROM stamped) AS stamped,
-    (SELECT count(*) FROM seen) >= %(batch)s AS full_batch,
-    (SELECT array_cat(%(held)s, array_agg(DISTINCT user_id)) FROM judged WHERE skipped AND user_id IS NOT NULL)::text AS held,
-    least(%(lowest)s::bigint, (SELECT min(id) FROM judged WHERE skipped)) AS lowest,
+    (SELECT by_id FROM look) AS by_id,
+    found.full_batch,
+    found.held,
+    found.lowest,
+    pg_current_snapshot()::text AS snapshot,
     -- The last column is made last: how long the rows took, triggers on them included. The commit comes after it, however long that takes.
     extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS seconds
+FROM found

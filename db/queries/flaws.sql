@@ -23,8 +23,8 @@ FROM sequences AS s JOIN pg_catalog.pg_sequence AS q ON q.seqrelid = s.seq
 WHERE q.seqcache <> 1
 UNION ALL
 SELECT 'trigger', t.rel::text, wanted.name
-FROM tables AS t CROSS JOIN (VALUES ('rowcast_ring'), ('rowcast_keep_seq'), ('rowcast_truncated')) AS wanted (name)
--- A partition gets the first two from the table; TRUNCATE of a table fires that table's own.
+FROM tables AS t CROSS JOIN (VALUES ('rowcast_ring'), ('rowcast_keep_seq'), ('rowcast_keep_born'), ('rowcast_truncated')) AS wanted (name)
+-- A partition gets the others from the table; TRUNCATE of a table fires that table's own.
 WHERE (wanted.name <> 'rowcast_truncated' OR t.rel = 'public.notifications'::regclass) AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid = t.rel AND g.tgname = wanted.name AND g.tgenabled = 'A'
 )

@@ -1,5 +1,2 @@
--- The newest row with that key: by the index, which holds the first 200 characters.
-SELECT {row} AS body
-FROM public.notifications AS n
-WHERE left(n.key, 200) = left(%(key)s, 200) AND n.key = %(key)s
-ORDER BY n.id DESC LIMIT 1
+-- The newest row with that key of those that the user `viewer` may see (null: of all).
+SELECT {row} AS body FROM public.notifications AS n WHERE n.id = (SELECT rowcast.newest_with_key(%(key)s, %(viewer)s))

@@ -28,5 +28,5 @@ WITH state AS MATERIALIZED (
 )
 SELECT s.last_seq, s.pruned_seq, {rejoin} AS rejoin, (SELECT count(*) >= %(page)s OR max(before) >= %(budget)s FROM page) AS more,
     n.seq, n.user_id::text, CASE WHEN %(bare)s THEN '' ELSE {event} END
-FROM state AS s LEFT JOIN page AS n ON n.before < %(budget)s
+FROM state AS s CROSS JOIN (SELECT %(after)s::bigint AS after) AS a LEFT JOIN page AS n ON n.before < %(budget)s
 ORDER BY n.seq

@@ -14,12 +14,12 @@ SELECT
         SELECT rolname::text FROM pg_catalog.pg_roles
         WHERE rolname IN ('rowcast_writer', 'rowcast_bridge', 'rowcast_web', 'rowcast_pruner') ORDER BY 1
     ) AS roles,
-    -- The names in public that the first migration gives.
+    -- The names in public that the migrations give.
     ARRAY(
         SELECT c.relname::text FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
         WHERE s.nspname = 'public' AND c.relname IN (
             'notifications', 'notifications_id_seq', 'notifications_seq', 'notifications_unsequenced',
-            'notifications_replay', 'notifications_list', 'notifications_unread', 'notifications_key'
+            'notifications_replay', 'notifications_list', 'notifications_unread', 'notifications_key', 'notifications_born'
         ) ORDER BY 1
     ) AS taken,
     ARRAY(

@@ -7,6 +7,7 @@ FROM (VALUES
     ('lock_timeout', '0'),
     ('transaction_timeout', '0'),
     ('idle_session_timeout', '0'),
-    ('quote_all_identifiers', 'off')
+    ('quote_all_identifiers', 'off'),
+    ('jit', 'off') -- reads of a few rows, whatever the planner thinks before the first ANALYZE
 ) AS s (name, value)
 WHERE s.name IN (SELECT name FROM pg_catalog.pg_settings) -- transaction_timeout came with Postgres 17

@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rowcast.children import Account, Child, start_child
@@ -21,8 +21,14 @@ _READY_WITHIN = 20.0
 _TRIES = 4
 
 
-def start_valkey(state_dir: Path, *, port: int | None = None, inherit: Sequence[int] = ()) -> Server:
-    """A Valkey that answers; `port` None: the port of last time if it is free. `inherit` stays open in it.
+def start_valkey(
+    state_dir: Path,
+    *,
+    port: int | None = None,
+    inherit: Sequence[int] = (),
+    settings: Mapping[str, str] | None = None,
+) -> Server:
+    """A Valkey that answers; `port` None: the port of last time if it is free. `inherit` stays open in it; `settings` come after our own.
 
     Raises EmbeddedServerError with the end of the server's log. Blocks, for some hundredths of a second.
     """
@@ -35,7 +41,7 @@ def start_valkey(state_dir: Path, *, port: int | None = None, inherit: Sequence[
     log = state / "valkey.log"
     for attempt in range(_TRIES):
         chosen = port or choose_port(state / "valkey.port")
-        write_private(folder / "valkey.conf", _configuration(folder, chosen, password), account)
+        write_private(folder / "valkey.conf", _configuration(folder, chosen, password, settings or {}), account)
         child = start_child(
             "valkey",
             [str(program), str(folder / "valkey.conf")],
@@ -67,7 +73,7 @@ def _password(state: Path) -> str:
     return path.read_text("utf-8").strip()
 
 
-def _configuration(folder: Path, port: int, password: str) -> str:
+def _configuration(folder: Path, port: int, password: str, settings: Mapping[str, str]) -> str:
     quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     lines = (
         "bind 127.0.0.1",
@@ -77,6 +83,7 @@ def _configuration(folder: Path, port: int, password: str) -> str:
         'save ""',
         "appendonly no",
         "daemonize no",
+        *(f"{name} {value}" for name, value in settings.items()),
     )
     return "\n".join(lines) + "\n"
 

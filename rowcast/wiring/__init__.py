@@ -1,1 +1,1 @@
-"""The one place where the parts are put together: `bridge` and `web` over one `start`, `prune`; each imports no more than it needs."""
+"""The one place where the parts are put together: `bridge`, `web` with `tokens`, `prune`, over one `start`. Each imports what it needs."""

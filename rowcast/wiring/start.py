@@ -11,7 +11,8 @@ from core.errors import ConfigurationError, DatabaseUnfitError, RedisUnavailable
 from core.supervise import Attempt, supervise
 from db.connect import session
 from db.preflight import DatabaseFacts, Part, inspect
-from fanout.connection import RedisConfig, check_redis
+from fanout.connection import RedisConfig
+from fanout.reach import check_redis
 
 _log = structlog.get_logger("rowcast")
 
@@ -37,11 +38,12 @@ async def look_first(
         stopped.cancel()
     if stopping.is_set():
         return None
+    facts = looking.result()
     try:
-        await check_redis(redis)
+        await check_redis(redis, facts.buckets)
     except RedisUnavailableError as error:
         _log.warning("redis.away_at_start", reason=str(error))
-    return looking.result()
+    return facts
 
 
 async def _look(database_url: str, part: Part, clock: Clock, prunes: bool) -> DatabaseFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -258,3 +259,28 @@ async def test_a_full_queue_drops_ranges_and_stamping_goes_on(
         await relay.stamped(NOTIFICATIONS, Range(start, start + 1))
         relay.alive(start + 1)
     assert len(relay._queue) == 2
+
+
+async def test_whoever_stamps_waits_until_few_ranges_are_left(
+    database: str, claiming: Connection, ways: list[Way]
+) -> None:
+    """What waits here holds up whatever is stamped next, and by then it may be somebody else's turn."""
+    relay = Relay(database, NAMES, ways, QuickClock())
+    spans = [await stamp(claiming, ZERO) for _ in range(5)]
+    for span in spans:
+        await relay.stamped(NOTIFICATIONS, span)
+    async with running(relay.kept_up(), relay.run()) as [keeping, _]:
+        await keeping
+        assert len(relay._queue) <= module.FEW_RANGES
+
+
+async def test_whoever_stamps_waits_for_a_reader_that_is_away_once(
+    database: str, claiming: Connection, ways: list[Way], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROOM_TIMEOUT", 0.2)
+    relay = Relay(database, NAMES, ways, QuickClock())
+    began = asyncio.get_running_loop().time()
+    for _ in range(5):
+        await relay.stamped(NOTIFICATIONS, await stamp(claiming, ZERO))
+        await relay.kept_up()
+    assert 0.2 <= asyncio.get_running_loop().time() - began < 0.7

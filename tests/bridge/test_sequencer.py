@@ -37,6 +37,9 @@ class Outlet:
     async def stamped(self, source: Source, span: Range) -> None:
         self.spans.append(span)
 
+    async def kept_up(self) -> None:
+        pass
+
     async def term_started(self, span: Range) -> None:
         self.term = span
 
@@ -164,9 +167,16 @@ async def test_a_range_is_handed_over_only_once_its_commit_is_there(
 
 @pytest.mark.usefixtures("no_poll")
 async def test_a_transaction_that_saw_busy_and_commits_late_is_found(
-    database: str, claiming: Connection, sql: Connection
+    database: str, claiming: Connection, sql: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rules 6.2 and 6.3: it rang nobody; while it runs, the bridge polls, fast at first."""
+    claims = 0
+
+    async def count(what: str) -> None:
+        nonlocal claims
+        claims += what == "after claim"
+
+    hooked(monkeypatch, count)
     async with await psycopg.AsyncConnection.connect(database) as writer:
         assert await doorbell(sql) == outbox.BUSY
         await insert(writer, 1)
@@ -175,6 +185,8 @@ async def test_a_transaction_that_saw_busy_and_commits_late_is_found(
             await insert(sql, 2)
             await stamped(sql, 1)
             assert sequencer._nap.state is State.WAITING
+            last = claims + 6  # more than the ring is good for
+            await until(lambda: claims >= last)
             await writer.commit()
             await stamped(sql, 2)
             await asleep(sequencer)
@@ -254,8 +266,8 @@ async def test_a_writer_held_up_before_its_row_is_there_rings(
     )
     await sql.execute("SELECT pg_advisory_lock(7)")
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as writer:
-        # An id of its own choice: one that is drawn from the sequence gives it an xid now and then.
-        row = writer.execute("INSERT INTO notifications (id, user_id, message) VALUES (1000, 1, 'held up')")
+        # Id and birth of its own choice: a default gives it an xid.
+        row = writer.execute("INSERT INTO notifications (id, user_id, message, born) VALUES (1000, 1, 'held up', '1')")
         async with running(row) as [inserting]:
             await until(lambda: _waits_at_the_gate(sql))
             async with sequencing(database, claiming, Outlet()) as sequencer:
@@ -283,7 +295,7 @@ async def test_rows_behind_a_lock_come_when_it_is_gone_though_nobody_rings(
         await lock(locker, ids[:1])
         async with sequencing(database, claiming, Outlet()) as sequencer:
             await stamped(sql, 1)
-            await until(lambda: any(sequencer._held.values()))
+            await until(lambda: sequencer._stamper.holds_back)
             await locker.execute("COMMIT")
             await stamped(sql, 3)
             assert await in_order(sql) == [ids[1], ids[0], ids[2]]
@@ -302,7 +314,7 @@ async def test_rows_locked_while_the_bridge_sleeps_come_when_the_lock_goes(
         await sql.execute("SET rowcast.notify = 'off'")
         await lock(locker, await insert(sql, 1))
         await sql.execute("NOTIFY rowcast")
-        await until(lambda: any(sequencer._held.values()))
+        await until(lambda: sequencer._stamper.holds_back)
         await locker.execute("COMMIT")
         await stamped(sql, 1)
 
@@ -316,6 +328,18 @@ async def test_rows_whose_ring_was_lost_come_with_the_poll(
         await asleep(sequencer)
         await insert(sql, 1)
         await stamped(sql, 1)
+
+
+async def test_rows_that_came_round_the_trigger_with_another_birth_come_with_a_poll(
+    database: str, claiming: Connection, sql: Connection
+) -> None:
+    """As a dump of another server does that is loaded with its triggers off. Each time: a look at all rows is due again and again."""
+    await sql.execute("ALTER TABLE notifications DISABLE TRIGGER rowcast_ring")
+    async with sequencing(database, claiming, Outlet()) as sequencer:
+        for count in (1, 2):
+            await asleep(sequencer)
+            await sql.execute("INSERT INTO notifications (user_id, message, born) VALUES (1, 'loaded', '1')")
+            await stamped(sql, count)
 
 
 async def test_without_anybody_listening_writers_are_not_made_to_ring_and_rows_come(
@@ -451,4 +475,11 @@ async def test_slow_commits_make_claims_no_smaller(database: str, claiming: Conn
         await insert(sql, 1)
         await stamped(sql, 1)
         await until(lambda: bool(outlet.spans))
-        assert sequencer._batch.rows == 1000
+        assert sequencer._stamper._batch.rows == 1000
+
+
+@pytest.mark.parametrize(("rows", "pause"), [(0, 0.002), (1, 0.002), (4, 0.002), (10, 0.005), (40, 0.02), (1000, 0.02)])
+def test_the_more_rows_come_the_longer_it_waits_between_claims_up_to_a_fiftieth_of_a_second(
+    rows: int, pause: float
+) -> None:
+    assert module.pause_after(rows) == pytest.approx(pause)

@@ -73,7 +73,7 @@ async def test_a_row_is_stamped_and_published_with_its_mark(database: str, sql: 
             assert (message.start, message.event.seq, message.event.user_id) == (position, position + 1, "1")
             [(channel, payload)] = await heard(raw, 1)
             assert (decode_mark(payload).start, decode_mark(payload).end) == (position, position + 1)
-            assert bridge.ready() == dict.fromkeys(("postgres", "listen", "read", "redis"), "ok")
+            await until(lambda: bridge.ready() == dict.fromkeys(("postgres", "listen", "read", "redis"), "ok"))
 
 
 async def test_of_two_bridges_one_stamps_and_the_other_takes_over(

@@ -16,7 +16,7 @@ from tests.chaos.fault import fault, one_of
 from tests.waiting import running
 
 # By what they call themselves; `claim` also holds the leader's lock.
-SESSIONS = ("rowcast-listen", "rowcast-claim", "rowcast-read", "rowcast-web", "rowcast-reread")
+SESSIONS = ("rowcast-listen", "rowcast-claim", "rowcast-read", "rowcast-web", "rowcast-reread", "rowcast-backlog")
 _PIDS: LiteralString = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = ANY (%s) AND backend_type = 'client backend'"
 )

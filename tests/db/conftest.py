@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from psycopg import AsyncConnection
 
-from db.connect import Connection
+from db.connect import Connection, session
 from rowcast.embedded import Server
 from tests.db.databases import Databases
 from tests.versions import postgres_of_version
@@ -39,3 +39,16 @@ async def connection(database: str) -> AsyncIterator[Connection]:
     """A superuser's session in `database`, in autocommit."""
     async with await AsyncConnection.connect(database, autocommit=True) as session:
         yield session
+
+
+@pytest.fixture
+async def bridge(database: str) -> AsyncIterator[Connection]:
+    async with session(database, name="bridge") as connection:
+        yield connection
+
+
+@pytest.fixture
+async def other(database: str) -> AsyncIterator[Connection]:
+    """Somebody else's session, in autocommit."""
+    async with await AsyncConnection.connect(database, autocommit=True) as connection:
+        yield connection

@@ -23,8 +23,11 @@ HEADER = """\
 
 """
 
-# Settings of the session that restores, comments, and the guard that pg_dump writes with a new word each time.
-_NOISE = re.compile(r"^(--|SET |SELECT pg_catalog\.set_config|\\restrict|\\unrestrict)")
+# Settings of the session that restores, comments, the guard that pg_dump writes with a new word each time, and a number that some minor
+# versions (Debian's 15.20) keep among the options of each column, for themselves.
+_NOISE = re.compile(
+    r"^(--|SET |SELECT pg_catalog\.set_config|\\restrict|\\unrestrict|ALTER TABLE ONLY \S+ ALTER COLUMN \w+ SET \(pg_attver=\d+\);)"
+)
 
 
 def dump(address: str) -> str:

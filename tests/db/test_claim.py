@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from psycopg import AsyncClientCursor, AsyncConnection
@@ -11,26 +10,13 @@ from psycopg import AsyncClientCursor, AsyncConnection
 from core.events import Range
 from core.user_ids import UserIdType
 from db.connect import Connection, session
-from db.outbox import BUSY, NOTHING_HELD, SOURCES, Claim, HeldBack, claim, start_term
+from db.outbox import BUSY, EVERYWHERE, NOTHING_HELD, SOURCES, Claim, HeldBack, claim, claim_parameters, start_term
 from db.queries import query
 from tests.db.databases import Databases
 from tests.db.rows import EVERYONE, in_order, insert, lock
 from tests.waiting import until
 
 [NOTIFICATIONS] = SOURCES
-
-
-@pytest.fixture
-async def bridge(database: str) -> AsyncIterator[Connection]:
-    async with session(database, name="bridge") as connection:
-        yield connection
-
-
-@pytest.fixture
-async def other(database: str) -> AsyncIterator[Connection]:
-    """Somebody else's session, in autocommit."""
-    async with await AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
 
 
 async def take(bridge: Connection, held_back: HeldBack = NOTHING_HELD, *, batch: int = 1000) -> Claim:
@@ -58,7 +44,7 @@ async def test_oldest_id_first_whoever_it_is_for(bridge: Connection, other: Conn
 
 
 async def test_nothing_to_do_changes_nothing(bridge: Connection) -> None:
-    assert await take(bridge) == Claim(None, 0, False, NOTHING_HELD, BUSY, seconds=0)
+    assert await take(bridge) == Claim(None, 0, False, NOTHING_HELD, EVERYWHERE, BUSY, seconds=0)
     assert await (await bridge.execute("SELECT last_seq FROM rowcast.state")).fetchone() == (0,)
 
 
@@ -283,7 +269,8 @@ async def test_a_claim_commits_though_its_client_is_frozen_and_reads_no_answer(
     )
     async with await AsyncConnection.connect(database, autocommit=True) as frozen:
         statement = AsyncClientCursor(frozen).mogrify(
-            query(NOTIFICATIONS.claim), {"batch": 1000, "held": "{}", "lowest": None, "log_end": None}
+            query(NOTIFICATIONS.claim),
+            claim_parameters(batch=1000),
         )
         frozen.pgconn.send_query(statement.encode())
         frozen.pgconn.flush()

@@ -7,10 +7,11 @@ import random
 import time
 from dataclasses import dataclass
 
+import pytest
 from psycopg import AsyncConnection
 
 from db.connect import Connection, session
-from db.outbox import NOTHING_HELD, SOURCES, claim
+from db.outbox import EVERYWHERE, NOTHING_HELD, SOURCES, claim
 
 SECONDS = 3.0
 WRITERS = 3
@@ -34,7 +35,8 @@ async def write(database: str, seed: int, until: float, log: dict[int, Written])
             rows = [
                 (chance.choice([None, *range(USERS)]), time.monotonic()) for _ in range(chance.choice([1, 1, 1, 5]))
             ]
-            ids = [await insert_one(connection, user) for user, _ in rows]
+            stray = chance.random() < 0.05
+            ids = [await insert_one(connection, user, stray=stray) for user, _ in rows]
             if chance.random() < 0.1:
                 await connection.execute("SELECT pg_sleep(0.02)")
             if chance.random() < 0.1:
@@ -45,12 +47,12 @@ async def write(database: str, seed: int, until: float, log: dict[int, Written])
             log.update({id_: Written(user, began, done) for id_, (user, began) in zip(ids, rows, strict=True)})
 
 
-async def insert_one(connection: Connection, user: int | None) -> int:
-    row = await (
-        await connection.execute(
-            "INSERT INTO public.notifications (user_id, message) VALUES (%s, '') RETURNING id", (user,)
-        )
-    ).fetchone()
+async def insert_one(connection: Connection, user: int | None, *, stray: bool) -> int:
+    """One that, if it is a stray, says of itself that it was born long ago."""
+    statement = "INSERT INTO public.notifications (user_id, message) VALUES (%s, '') RETURNING id"
+    if stray:
+        statement = "INSERT INTO public.notifications (user_id, message, born) VALUES (%s, '', '1') RETURNING id"
+    row = await (await connection.execute(statement.encode(), (user,))).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -73,30 +75,33 @@ async def disturb(database: str, seed: int, until: float) -> None:
                 await connection.commit()
 
 
-async def stamp(database: str, writing: asyncio.Event) -> int:
+async def stamp(database: str, writing: asyncio.Event, batch: int) -> int:
     """Poll on and on until the writers have ended, and then to the end; how many claims had to leave something out."""
     [source] = SOURCES
     held_up = 0
+    look = EVERYWHERE
     async with session(database, name="bridge") as bridge:
         last = False
         while True:
             last = not writing.is_set()
-            got = await claim(bridge, source, NOTHING_HELD, batch=50)
+            got = await claim(bridge, source, NOTHING_HELD, batch=batch, look=look)
             while got.more:
                 held_up += bool(got.held_back)
-                got = await claim(bridge, source, got.held_back, batch=50)
+                got = await claim(bridge, source, got.held_back, batch=batch, look=got.look)
+            look = got.look
             held_up += bool(got.held_back)
             if last and not got.rows and not got.held_back:
                 return held_up
 
 
-async def test_order_and_completeness_under_load(database: str) -> None:
+@pytest.mark.parametrize("batch", [5, 50])
+async def test_order_and_completeness_under_load(database: str, batch: int) -> None:
     log: dict[int, Written] = {}
     until = time.monotonic() + SECONDS
     writing = asyncio.Event()
     writing.set()
     async with asyncio.TaskGroup() as group:
-        stamping = group.create_task(stamp(database, writing))
+        stamping = group.create_task(stamp(database, writing, batch))
         async with asyncio.TaskGroup() as load:
             for seed in range(WRITERS):
                 load.create_task(write(database, seed, until, log))

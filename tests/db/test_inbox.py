@@ -10,14 +10,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection
 
-from core.errors import DatabaseUnavailableError
-from db.connect import Connection, DatabaseConfig, open_pool, session
+from core.errors import DatabaseUnavailableError, SlowDatabaseError
+from db.connect import Connection, DatabaseConfig, borrow, open_pool, session
 from db.inbox import HIGHEST_ID, Inbox, RowRefusedError
 from db.outbox import NOTHING_HELD, SOURCES, claim
+from db.readers import one_user
 from tests.db.databases import Databases
-from tests.db.plans import on, plan_of
+from tests.db.plans import on, plan_of, reading
 
 ROWS = 100_000
 
@@ -51,6 +51,14 @@ async def test_a_lock_of_others_is_waited_for_but_not_for_ever(database: str, co
             with pytest.raises(DatabaseUnavailableError, match="marking a notification"):
                 await inbox.mark(row_id, viewed=True, viewer="1")
         assert '"is_viewed":true' in str(await inbox.mark(row_id, viewed=True, viewer="1"))
+
+
+async def test_postgres_itself_ends_what_takes_too_long(database: str) -> None:
+    """Also what we have given up, which it would else go on with."""
+    async with open_pool(DatabaseConfig(database), name="web", statement_timeout=0.2) as pool:
+        with pytest.raises(SlowDatabaseError):
+            async with asyncio.timeout(10), borrow(pool, doing="sleeping") as session:
+                await session.execute("SELECT pg_sleep(60)")
 
 
 async def test_marking_all_at_once_from_many_tabs_neither_deadlocks_nor_misses(database: str, inbox: Inbox) -> None:
@@ -132,8 +140,6 @@ PLANS: list[tuple[str, Mapping[str, object], int]] = [
     ("viewed_own", BATCH, 500),
     ("viewed_everyone", BATCH, EVERYONE),
     ("get", {"id": 5}, 1),
-    ("newest_with_key", {"key": "key 7"}, 1),
-    ("newest_with_key", {"key": "no such key"}, 0),
 ]
 
 
@@ -142,6 +148,20 @@ PLANS: list[tuple[str, Mapping[str, object], int]] = [
 async def test_no_statement_walks_through_other_users_rows(
     skewed: str, viewer: str, name: str, parameters: Mapping[str, object], most: int
 ) -> None:
-    async with await AsyncConnection.connect(skewed, autocommit=True) as connection:
+    async with reading(skewed, one_user(viewer)) as connection:
         nodes = await plan_of(connection, name, {"viewer": viewer, **parameters}, generic=False)
     assert max((node.rows for node in on(nodes, "notifications")), default=0) <= most
+
+
+@pytest.mark.parametrize("key", ["key 7", "no such key"])
+@pytest.mark.parametrize("user_id", [None, "7"])
+async def test_the_newest_row_with_a_key_is_found_by_an_index(skewed: str, key: str, user_id: str | None) -> None:
+    """Also behind row-level security, which lets no index with a function like left() be used: the function's owner uses it."""
+    async with reading(skewed, one_user(user_id)) as connection, connection.transaction():
+        await connection.execute("SELECT rowcast.newest_with_key(%s, %s)", (key, user_id))
+        [(walked,)] = await (
+            await connection.execute(
+                "SELECT coalesce(seq_tup_read, 0) FROM pg_stat_xact_user_tables WHERE relname = 'notifications'"
+            )
+        ).fetchall()
+    assert walked == 0

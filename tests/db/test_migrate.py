@@ -13,6 +13,7 @@ import pytest
 
 from core.errors import ConfigurationError, DatabaseUnavailableError, DatabaseUnfitError
 from core.user_ids import UserIdType
+from db import ahead
 from db.locks import LEADER, MIGRATE, NAMESPACE
 from db.migrate import MigrationResult, migrate
 from db.migrations import latest, migration_files
@@ -121,6 +122,56 @@ def test_a_lock_that_is_not_to_be_had_is_given_up(empty: str, tmp_path: Path) ->
         with pytest.raises(DatabaseUnavailableError, match="waited 3 s for a lock"):
             migrate(empty, say=quiet, files=[*migration_files(), change])
     assert migrate(empty, say=quiet, files=[*migration_files(), change]).applied == ("9000_change",)
+
+
+BORN = b"SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('notifications_born')"
+RUNNING = (
+    b"SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' "
+    b"AND datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+def test_on_a_large_table_writers_go_on_while_an_index_is_built(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for a report that runs; they don't. A run that is ended meanwhile has changed nothing that the next one can't use."""
+    monkeypatch.setattr(ahead, "LARGE", 0)
+    migrate(empty, files=migration_files()[:5], say=quiet)
+    insert = b"INSERT INTO notifications (message) VALUES ('before')"
+    with (
+        psycopg.connect(empty) as report,
+        psycopg.connect(empty, autocommit=True) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        other.execute("SET statement_timeout = '2s'")
+        report.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        report.execute("SELECT FROM rowcast.state")
+        for ended in (True, False):
+            migrating = pool.submit(migrate, empty, say=quiet)
+            wait_for(other, RUNNING)
+            other.execute(insert)
+            other.execute("UPDATE notifications SET message = 'changed' WHERE message = 'before'")
+            if ended:
+                other.execute(RUNNING.replace(b"count(*)", b"pg_terminate_backend(pid)"))
+                with pytest.raises(DatabaseUnavailableError):
+                    migrating.result(10)
+                assert value(empty, BORN) is False
+        report.commit()
+        assert migrating.result(10).applied[0] == "0006_born"
+    assert value(empty, BORN) is True
+    assert value(empty, b"SELECT count(born) FROM notifications") == 0
+
+
+@pytest.mark.parametrize("user_id_type", UserIdType)
+def test_a_database_with_rows_gets_the_list_of_revocations_for_its_type_of_user_ids(
+    empty: str, user_id_type: UserIdType
+) -> None:
+    migrate(empty, user_id_type=user_id_type, files=migration_files()[:6], say=quiet)
+    user = {"bigint": "7", "uuid": "00000000-0000-0000-0000-000000000007", "text": "seven"}[user_id_type]
+    with psycopg.connect(empty, autocommit=True) as owner:
+        owner.execute("INSERT INTO notifications (user_id, message) VALUES (%s, 'before')", (user,))
+        assert migrate(empty, roles=True, say=quiet).applied[0] == "0007_revocations"
+        owner.execute("SELECT rowcast.revoke(%s, NULL, NULL)", (user,))
+        joined = "SELECT message FROM notifications JOIN rowcast.revocations USING (user_id)"
+        assert owner.execute(joined).fetchall() == [("before",)]
 
 
 def test_buckets_are_left_set_and_bounded(empty: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
@@ -12,18 +11,12 @@ import pytest
 from core.errors import StaleReadError
 from core.events import NOTIFICATION, Event, Range
 from db import outbox
-from db.connect import Connection, DatabaseConfig, borrow, open_pool, session
+from db.connect import Connection, DatabaseConfig, borrow, open_pool
 from db.outbox import NOTHING_HELD, SOURCES, claim, read_range
 from tests.db.rows import EVERYONE, insert
 from tests.waiting import turns
 
 [NOTIFICATIONS] = SOURCES
-
-
-@pytest.fixture
-async def bridge(database: str) -> AsyncIterator[Connection]:
-    async with session(database, name="bridge") as connection:
-        yield connection
 
 
 async def read(bridge: Connection, start: int, end: int) -> list[Event]:

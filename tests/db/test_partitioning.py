@@ -15,7 +15,7 @@ from core.events import Range
 from db.connect import Connection, DatabaseConfig, open_pool, session
 from db.history import History
 from db.migrate import migrate
-from db.outbox import NOTHING_HELD, SOURCES, WAITING, claim, read_range, set_doorbell
+from db.outbox import NOTHING_HELD, SOURCES, WAITING, claim, claim_parameters, read_range, set_doorbell
 from db.preflight import Part, inspect
 from db.pruning import Batch, Rules, forget_viewed, prune
 from rowcast.embedded.binaries import postgres_programs
@@ -158,7 +158,10 @@ async def test_the_plan_goes_by_place_still(database: str, connection: Connectio
     async with session(database, name="bridge") as bridge:
         for generic in (False, True):
             nodes = await plan_of(
-                bridge, "claim", {"batch": 1000, "held": "{}", "lowest": None, "log_end": None}, generic=generic
+                bridge,
+                "claim",
+                claim_parameters(batch=1000),
+                generic=generic,
             )
             kinds = {node.kind for node in nodes if (node.table or "").startswith("notifications")}
             assert kinds == {"Index Scan", "Tid Scan", "ModifyTable"}, nodes

@@ -32,6 +32,7 @@ from db.outbox import (
 from db.preflight import inspect
 from db.pruning import Batch, Rules, forget_viewed, prune
 from db.queries import query
+from db.revocations import RevocationList
 from tests.db.databases import Databases
 
 ROOT = Path(__file__).parents[2]
@@ -68,14 +69,13 @@ def test_the_page_shows_the_very_sql() -> None:
 
 
 def test_a_writer_inserts_in_every_way(writer: str) -> None:
+    """But for COPY, which is in test_row_security.py."""
     with psycopg.connect(writer, autocommit=True) as connection:
         connection.execute("INSERT INTO public.notifications (user_id, message) VALUES (1, 'one'), (NULL, 'all')")
         connection.execute(
             "INSERT INTO notifications (user_id, key, message, channel_type, data, is_viewed, created_at) "
             "VALUES (1, 'k', 'm', 'c', '{}', true, now())"
         )
-        with connection.cursor().copy("COPY public.notifications (user_id, message) FROM STDIN") as copy:
-            copy.write_row((1, "copied"))
         merged = connection.execute(
             "MERGE INTO public.notifications USING (VALUES (1)) AS v (u) ON false WHEN NOT MATCHED THEN INSERT (user_id, message) VALUES (u, '')"
         )
@@ -97,6 +97,7 @@ def test_a_writer_inserts_in_every_way(writer: str) -> None:
         "SELECT nextval('rowcast.seq')",
         "SELECT * FROM rowcast.state",
         "SELECT setval('rowcast.doorbell', 1)",
+        "SELECT rowcast.revoke('1', NULL, NULL)",
     ],
 )
 def test_a_writer_does_nothing_else(writer: str, statement: LiteralString) -> None:
@@ -133,6 +134,7 @@ async def test_the_bridge_does_its_work(bridge: str, writer: str) -> None:
         "UPDATE rowcast.state SET buckets = 2",
         "UPDATE rowcast.state SET pruned_seq = 2",
         "SELECT * FROM rowcast.viewed",
+        "SELECT rowcast.revoke('1', NULL, NULL)",
     ],
 )
 def test_the_bridge_does_nothing_else(bridge: str, statement: LiteralString) -> None:
@@ -153,13 +155,16 @@ async def test_the_web_does_its_work(web: str, bridge: str) -> None:
         assert await history.oldest() == 1
         assert (await inbox.page("1", before=None, limit=10, unread=False)).unread == 2
         assert await inbox.get(own, viewer="1")
-        assert await inbox.newest_with_key("k")
+        assert await inbox.newest_with_key("k", viewer=None)
         for row in (own, everyone):
             assert await inbox.mark(row, viewed=True, viewer="1")
             assert await inbox.mark(row, viewed=False, viewer="1")
         assert await inbox.mark_up_to("1", 2) == 0
-        assert await inbox.delete(own)
+        assert await inbox.delete(own, viewer=None)
         await inbox.check()
+        revocations = RevocationList(pool)
+        revoked = await revocations.add(user_id="1")
+        assert await revocations.news() == [revoked]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +177,9 @@ async def test_the_web_does_its_work(web: str, bridge: str) -> None:
         "SELECT nextval('rowcast.seq')",
         "SELECT setval('rowcast.doorbell', 1)",
         "TRUNCATE public.notifications",
+        "INSERT INTO rowcast.revocations VALUES (1, NULL, 'jti', now(), NULL)",
+        "UPDATE rowcast.revocations SET expires_at = now()",
+        "DELETE FROM rowcast.revocations",
     ],
 )
 def test_the_web_does_nothing_else(web: str, statement: LiteralString) -> None:

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import LiteralString
 
 import pytest
-from psycopg import AsyncConnection
 
 from core.events import Range
-from db.connect import Connection, DatabaseConfig, open_pool, session
+from db.connect import Connection, DatabaseConfig, open_pool
 from db.history import History
 from db.outbox import NOTHING_HELD, SOURCES, LogMovedError, claim, start_term, term_due
 from tests.db.rows import in_order, insert
 
 [NOTIFICATIONS] = SOURCES
-
-
-@pytest.fixture
-async def bridge(database: str) -> AsyncIterator[Connection]:
-    async with session(database, name="bridge") as connection:
-        yield connection
-
-
-@pytest.fixture
-async def other(database: str) -> AsyncIterator[Connection]:
-    """Somebody else's session, in autocommit."""
-    async with await AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
 
 
 async def take(bridge: Connection, end: int) -> Range | None:

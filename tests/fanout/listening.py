@@ -23,11 +23,11 @@ class Recorder:
     def arrived(self, channel: bytes, payload: bytes) -> None:
         self._note(("arrived", channel, payload))
 
-    def joined(self) -> None:
-        self._note("joined")
+    def joined(self, bucket: int) -> None:
+        self._note("joined" if bucket == 0 else f"joined {bucket}")
 
-    def interrupted(self) -> None:
-        self._note("interrupted")
+    def interrupted(self, bucket: int) -> None:
+        self._note("interrupted" if bucket == 0 else f"interrupted {bucket}")
 
     @property
     def payloads(self) -> list[bytes]:

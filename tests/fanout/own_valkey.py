@@ -16,11 +16,11 @@ class OwnValkey:
         self._state = state
         server = start_valkey(state)
         self._server: Server | None = server
-        self._port = server.port
+        self.port = server.port
         self.url = server.url
 
     def start(self) -> None:
-        self._server = start_valkey(self._state, port=self._port)
+        self._server = start_valkey(self._state, port=self.port)
 
     def freeze(self) -> None:
         """It keeps its connections and says nothing."""

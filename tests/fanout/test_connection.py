@@ -7,8 +7,9 @@ import asyncio
 import pytest
 import redis.asyncio as redis
 
-from core.errors import ConfigurationError, RedisUnavailableError
-from fanout.connection import RedisConfig, RedisConnection, check_redis, open_connection
+from core.errors import ConfigurationError, RedisUnavailableError, RedisUnfitError
+from fanout.connection import RedisConfig, RedisConnection, open_connection
+from fanout.reach import check_redis
 from tests.fanout.listening import ask
 from tests.fanout.own_valkey import OwnValkey
 from tests.rig import free_port
@@ -76,6 +77,12 @@ async def test_what_is_no_redis_url_is_a_matter_of_settings(url: str) -> None:
     with pytest.raises(ConfigurationError, match="ROWCAST_REDIS_URL"):
         async with open_connection(RedisConfig(url), name="test"):
             pass
+
+
+async def test_several_addresses_are_for_a_cluster(own_valkey: OwnValkey) -> None:
+    """Bridge and web might each take another of them."""
+    with pytest.raises(RedisUnfitError, match="several addresses"):
+        await check_redis(RedisConfig(f"{own_valkey.url.removesuffix('/0')},127.0.0.1:1"))
 
 
 async def test_a_server_with_sharded_pub_sub_is_fit(own_valkey: OwnValkey) -> None:

@@ -15,6 +15,7 @@ from fanout import publisher as module
 from fanout.buckets import Buckets
 from fanout.connection import RedisConfig, RedisConnection
 from fanout.messages import decode_mark, decode_message, encode_message
+from fanout.nodes import Nodes
 from fanout.publisher import Batch, Publisher
 from tests.clocks import HandClock, QuickClock
 from tests.fanout.listening import ask, heard, subscribe
@@ -28,7 +29,8 @@ MARKS, USER, OTHER = NAMES.marks(0), NAMES.user("1"), NAMES.user("2")
 
 @asynccontextmanager
 async def publishing(url: str, clock: HandClock | None = None) -> AsyncIterator[Publisher]:
-    publisher = Publisher(RedisConfig(url), NAMES, 0, clock or QuickClock())
+    clock = clock or QuickClock()
+    publisher = Publisher(Nodes(RedisConfig(url), NAMES, clock), NAMES, 0, clock)
     async with running(publisher.run()):
         yield publisher
 
@@ -240,6 +242,28 @@ async def test_what_was_queued_while_redis_could_not_be_reached_is_dropped_and_l
         clock.advance(10)
         await until(lambda: publisher.connected)
         assert await publisher.offer(batch(5, 6, (6, USER)))
+        await hears(raw, 6, (5, 6))
+
+
+async def test_what_is_late_when_a_connection_is_lost_is_dropped(
+    own_valkey: OwnValkey, link: Wire, raw: RedisConnection
+) -> None:
+    """Those who listen have read it from Postgres, and believe no mark that is below it: rows of now would come behind it all."""
+    await subscribe(raw, MARKS, USER)
+    clock = HandClock()
+    async with publishing(link.url, clock) as publisher:
+        await publisher.offer(batch(0, 1, (1, USER)))
+        await hears(raw, 1, (0, 1))
+        await publisher.drain()
+        link.hold()
+        for seq in range(2, 6):
+            assert await publisher.offer(batch(seq - 1, seq, (seq, USER)))
+        clock.advance(module.LATE + 0.1)
+        link.reset()
+        await until(lambda: clock.sleeping > 0)
+        assert await publisher.offer(batch(5, 6, (6, USER)))
+        link.heal()
+        clock.advance(10)
         await hears(raw, 6, (5, 6))
 
 

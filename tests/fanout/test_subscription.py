@@ -10,16 +10,19 @@ import pytest
 import redis.asyncio as redis
 
 from fanout import subscription as module
+from fanout.buckets import Buckets
 from fanout.channels import Channels, Command
 from fanout.connection import RedisConfig
-from fanout.subscription import Subscription
+from fanout.nodes import Nodes
+from fanout.subscriptions import Subscriptions
 from tests.clocks import HandClock, QuickClock
 from tests.fanout.listening import Recorder, ask
 from tests.fanout.own_valkey import OwnValkey
 from tests.waiting import running, turns, until
 from tests.wire import Wire
 
-MARKS, USER, OTHER = b"x:{b.0}:mark", b"x:{b.0}:user:1", b"x:{b.0}:user:2"
+NAMES = Buckets(1, "x")
+MARKS, USER, OTHER = NAMES.marks(0), NAMES.user("1"), NAMES.user("2")
 
 
 @pytest.fixture
@@ -28,14 +31,15 @@ def told() -> Recorder:
 
 
 @asynccontextmanager
-async def subscribing(url: str, told: Recorder, clock: HandClock | None = None) -> AsyncIterator[Subscription]:
-    subscription = Subscription(RedisConfig(url), [MARKS], told, clock or QuickClock())
+async def subscribing(url: str, told: Recorder, clock: HandClock | None = None) -> AsyncIterator[Subscriptions]:
+    clock = clock or QuickClock()
+    subscription = Subscriptions(Nodes(RedisConfig(url), NAMES, clock), NAMES, told, clock)
     async with running(subscription.run()):
         yield subscription
 
 
 @pytest.fixture
-async def subscription(own_valkey: OwnValkey, told: Recorder) -> AsyncIterator[Subscription]:
+async def subscription(own_valkey: OwnValkey, told: Recorder) -> AsyncIterator[Subscriptions]:
     async with subscribing(own_valkey.url, told) as made:
         await told.tells("joined")
         yield made
@@ -57,7 +61,7 @@ def arrived(channel: bytes, *payloads: bytes) -> list[tuple[str, bytes, bytes]]:
 
 
 async def test_what_is_published_after_the_confirmation_is_heard_in_order(
-    subscription: Subscription, admin: redis.Redis, told: Recorder
+    subscription: Subscriptions, admin: redis.Redis, told: Recorder
 ) -> None:
     with subscription.counted(USER):
         await subscription.confirmed(USER)
@@ -74,28 +78,28 @@ async def test_joined_is_told_once_every_channel_is_confirmed(own_valkey: OwnVal
     complete: list[bool] = []
 
     class Looking(Recorder):
-        def joined(self) -> None:
-            super().joined()
-            complete.append(made._channels.joined)
+        def joined(self, bucket: int) -> None:
+            super().joined(bucket)
+            complete.append(made._channels[bucket].joined)
 
     told = Looking()
     async with subscribing(own_valkey.url, told) as made:
         with made.counted(USER), made.counted(OTHER):
             await told.tells("joined")
-            made.reconnect()
+            made.reconnect([0])
             await told.tells("joined", "interrupted", "joined")
     assert complete == [True, True]
 
 
 async def test_a_channel_stays_subscribed_until_its_last_stream_is_gone(
-    subscription: Subscription, admin: redis.Redis, told: Recorder
+    subscription: Subscriptions, admin: redis.Redis, told: Recorder
 ) -> None:
     """Rule 4.6: one task owns subscribing, and counts streams at the moment it writes."""
     with subscription.counted(USER):
         await subscription.confirmed(USER)
         with subscription.counted(USER):
             await subscription.confirmed(USER)
-            assert subscription.channels == 2
+            assert subscription.channels == 3
         await publish(admin, USER, b"1")
         await told.tells("joined", *arrived(USER, b"1"))
         assert await subscribers(admin, USER) == [1]
@@ -104,13 +108,13 @@ async def test_a_channel_stays_subscribed_until_its_last_stream_is_gone(
         return await subscribers(admin, USER) == [0]
 
     await until(unsubscribed)
-    await until(lambda: subscription.channels == 1)
+    await until(lambda: subscription.channels == 2)
     await publish(admin, MARKS, b"2")
     await told.tells("joined", *arrived(USER, b"1"), *arrived(MARKS, b"2"))
 
 
 async def test_streams_that_come_and_go_in_a_hurry_cause_no_interruption(
-    subscription: Subscription, admin: redis.Redis, told: Recorder
+    subscription: Subscriptions, admin: redis.Redis, told: Recorder
 ) -> None:
     """Rule 4.6: no SSUBSCRIBE for a channel that is confirmed; its answer would be taken for a reconnection."""
 
@@ -140,7 +144,7 @@ async def test_an_interruption_is_told_and_everything_is_subscribed_again(
         ways: dict[str, Callable[[], object]] = {
             "CLIENT KILL": lambda: ask(admin, "CLIENT", "KILL", "TYPE", "pubsub"),
             "restart": own_valkey.stop,
-            "reconnect()": subscription.reconnect,
+            "reconnect()": lambda: subscription.reconnect([0]),
             "the link is cut": link.reset,
         }
         with subscription.counted(USER), subscription.counted(OTHER):
@@ -180,6 +184,24 @@ async def test_what_no_command_of_ours_asked_for_is_an_interruption(link: Wire, 
             link.inject(words)
             await told.tells("joined", "interrupted", "joined")
             assert link.opened == 2
+
+
+async def test_a_bucket_whose_slot_moved_hears_nothing_more_on_that_connection(
+    admin: redis.Redis, link: Wire, told: Recorder
+) -> None:
+    """Rule 4.4: a node of a cluster unsubscribes what it gives away. For that bucket the connection is over, and for no other."""
+    names, clock = Buckets(2, "x"), HandClock()
+    nodes = Nodes(RedisConfig(link.url), names, clock)
+    nodes.clustered = True
+    gone, stays = names.marks(1), names.marks(0)
+    async with running(Subscriptions(nodes, names, told, clock).run()):
+        await told.tells("joined", "joined 1")
+        link.inject(b"*3\r\n$12\r\nsunsubscribe\r\n$%d\r\n%s\r\n:0\r\n" % (len(gone), gone))
+        link.inject(b"*3\r\n$10\r\nssubscribe\r\n$%d\r\n%s\r\n:0\r\n" % (len(gone), gone))
+        await told.until(lambda: "interrupted 1" in told.told)
+        await publish(admin, gone, b"of before")
+        await publish(admin, stays, b"1")
+        await told.tells("joined", "joined 1", "interrupted 1", *arrived(stays, b"1"))
 
 
 async def test_without_a_connection_nobody_waits_and_the_next_one_is_complete(
@@ -242,7 +264,7 @@ async def test_a_server_that_takes_the_connection_and_hangs_is_tried_again(
         await told.tells("joined")
         link.black_hole(up=False)
         monkeypatch.setattr("fanout.connection.CONNECT_TIMEOUT", 0.2)
-        subscription.reconnect()
+        subscription.reconnect([0])
         await told.tells("joined", "interrupted")
         await until(lambda: clock.sleeping > 0)
         clock.advance(10)

@@ -41,6 +41,9 @@ class ModelClock:
     def now(self) -> float:
         return self._loop.now
 
+    def time(self) -> float:
+        return self._loop.now
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
@@ -139,7 +142,9 @@ class WebPart(Part):
 
     def _run(self) -> Coroutine[Any, Any, None]:
         self._history = History(
-            cast(Any, Pool(self._driver, "rowcast-web", 2)), cast(Any, Pool(self._driver, "rowcast-web-reread", 1))
+            cast(Any, Pool(self._driver, "rowcast-web", 2)),
+            cast(Any, Pool(self._driver, "rowcast-web-reread", 1)),
+            cast(Any, Pool(self._driver, "rowcast-web-backlog", 1)),
         )
         self.hub = Hub(REDIS, Buckets(BUCKETS, "r"), self._history, self.clock)
         self.responses = set()

@@ -30,6 +30,7 @@ class Row(NamedTuple):
     user: str | None
     text: str
     seq: int | None = None
+    born: int = 0
 
     @property
     def name(self) -> str:
@@ -108,7 +109,7 @@ class Database:
         return transaction
 
     def insert(self, transaction: Transaction, user: str | None, text: str) -> Row:
-        row = Row(self.state.next_id, user, text)
+        row = Row(self.state.next_id, user, text, born=transaction.xid)
         self.state.next_id += 1
         transaction.rows.append(row)
         return row
@@ -253,27 +254,98 @@ class Database:
         xmax = self.completed + 1
         return [(min([transaction.xid for transaction in self.running] + [xmax]),)]
 
-    def do_claim(self, session: Session, batch: int, held: str, lowest: int | None, log_end: int | None) -> Rows:
+    def do_claim(  # noqa: PLR0917 -- the parameters of the statement
+        self,
+        session: Session,
+        batch: int,
+        held: str,
+        lowest: int | None,
+        log_end: int | None,
+        since: str | None,
+        everywhere: bool,
+        passing: bool,
+        upto: int | None,
+        newcomers: str,
+    ) -> Rows:
         state = self.state
         start = state.last_seq
         if log_end is not None and (start != log_end or state.seq_value < log_end):
-            return [(False, state.doorbell, start, None, 0, False, held, lowest, 0.0)]
-        done = self._judge(batch, frozenset(filter(None, held.strip("{}").split(","))), lowest)
+            return [(False, state.doorbell, start, None, 0, True, False, held, lowest, "", 0.0)]
+        users = frozenset(filter(None, held.strip("{}").split(",")))
+        snapshot = self._snapshot()
+        rows = self.unsequenced if everywhere else self._after(since, upto)
+        done = (
+            self._pass(rows, batch, users, lowest, newcomers)
+            if passing
+            else self._judge(rows, batch, users, lowest, everywhere=everywhere)
+        )
         for row in done.rows:
             state.seq_value += 1
             state.last_seq = state.seq_value
             state.rows[row.id] = state.rows[row.id]._replace(seq=state.seq_value)
         left_out = "{" + ",".join(sorted(done.users)) + "}"
-        return [(True, state.doorbell, start, state.last_seq, len(done.rows), done.full, left_out, done.lowest, 0.0)]
+        told = (everywhere, done.full, left_out, done.lowest, snapshot, 0.0)
+        return [(True, state.doorbell, start, state.last_seq, len(done.rows), *told)]
 
-    def _judge(self, batch: int, users: frozenset[str], lowest: int | None) -> Claimed:
-        return claim(self.unsequenced, self.locked, users, lowest, batch=batch)
+    def _judge(
+        self, rows: list[Unsequenced], batch: int, users: frozenset[str], lowest: int | None, *, everywhere: bool
+    ) -> Claimed:
+        rows = [row for row in rows if row.user not in users]
+        if len(rows) > batch and not everywhere:
+            return Claimed((), True, users, lowest)
+        return claim(rows, self.locked, users, lowest, batch=batch)
+
+    def _pass(
+        self, rows: list[Unsequenced], batch: int, users: frozenset[str], lowest: int | None, newcomers: str
+    ) -> Claimed:
+        first = min((row.id for row in rows if row.user is EVERYONE), default=self.state.next_id)
+        passing = [row for row in rows if row.id < first and f'"{row.user}"' in newcomers]
+        done = self._judge(passing, batch, users, lowest, everywhere=False)
+        return Claimed(done.rows, done.full, done.users, min(filter(None, (lowest, done.lowest)), default=None))
+
+    def do_backlog(self, session: Session, rows: int, users: int, tail: int) -> Rows:
+        oldest = sorted(self.unsequenced)[: max(0, len(self.unsequenced) - tail)]
+        waiting = {row.user for row in oldest}
+        hashes = None if EVERYONE in waiting else [int(user) for user in waiting if user is not None]
+        return [(self._snapshot(), max((row.id for row in oldest), default=0), hashes)]
+
+    def do_newcomers(self, session: Session, since: str, upto: int, rows: int, users: int) -> Rows:
+        new = self._after(since, upto)
+        return [(user, int(user), len(new)) for user in sorted({row.user for row in new if row.user is not None})]
+
+    def _snapshot(self) -> str:
+        """As pg_current_snapshot() is written."""
+        running = sorted(transaction.xid for transaction in self.running if transaction.xid <= self.completed)
+        return f"{[*running, self.completed + 1][0]}:{self.completed + 1}:{','.join(map(str, running))}"
+
+    def _after(self, snapshot: str | None, upto: int | None) -> list[Unsequenced]:
+        """The rows that the snapshot does not see, or above that id."""
+        _, xmax, running = (snapshot or "0:0:").split(":")
+        found = [row for row in self.unsequenced if self._later(row, xmax, running)]
+        return found + [row for row in self.unsequenced if upto is not None and row.id > upto and row not in found]
+
+    def _later(self, row: Unsequenced, xmax: str, running: str) -> bool:
+        born = self.state.rows[row.id].born
+        return born >= int(xmax) or str(born) in running.split(",")
 
     def do_read_range(self, session: Session, after: int, upto: int, **page: int) -> Rows:
         return self._page(lambda row: True, after, upto)
 
     def do_replay(self, session: Session, user_id: str, after: int, upto: int | None, **page: object) -> Rows:
         return self._history(lambda row: row.user in (user_id, EVERYONE), after, upto)
+
+    def do_replay_many(
+        self, session: Session, user_ids: str, afters: list[int], uptos: list[int | None], **page: object
+    ) -> Rows:
+        heads: Rows = []
+        events: dict[int, tuple[Any, ...]] = {}
+        users = [user.strip('"') for user in user_ids.strip("{}").split(",")]
+        for number, asked in enumerate(zip(users, afters, uptos, strict=True), 1):
+            rows = self.do_replay(session, *asked)
+            found = {row[4]: row[4:] for row in rows if row[4] is not None}
+            heads.append((number, *rows[0][:4], list(found), None, None, None))
+            events |= found
+        return heads + [(*[None] * 6, *event) for event in events.values()]
 
     def do_reread(self, session: Session, user_ids: str, after: int, upto: int | None, **page: object) -> Rows:
         users: set[str | None] = {user.strip('"') for user in user_ids.strip("{}").split(",")}

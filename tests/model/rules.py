@@ -80,8 +80,8 @@ RULES = (
         (
             (
                 PUBLISHER,
-                "        self._queue.append(Batch(Range(end, end), []))\n",
-                "        self._queue.append(Batch(Range(getattr(self, '_sent', end), end), []))\n",
+                "        self._put(Batch(Range(end, end), []))\n",
+                "        self._put(Batch(Range(getattr(self, '_sent', end), end), []))\n",
             ),
             (
                 PUBLISHER,
@@ -93,7 +93,7 @@ RULES = (
     ),
     Rule(
         "the leader beats every second",
-        (("bridge/sequencer.py", "            self._outlet.alive(self._end)\n", ""),),
+        (("bridge/sequencer.py", "            self._outlet.alive(self._stamper.end)\n", ""),),
     ),
     Rule(
         "a row that can't be sent ends its batch",
@@ -177,8 +177,8 @@ RULES = (
         (
             (
                 SUBSCRIPTION,
-                '            case [b"sunsubscribe", channel, _] if',
-                '            case [b"ssubscribe", _, _]:\n                pass\n            case [b"sunsubscribe", channel, _] if',
+                '            case [b"sunsubscribe", channel, _] if self._answered',
+                '            case [b"ssubscribe", _, _]:\n                pass\n            case [b"sunsubscribe", channel, _] if self._answered',
             ),
         ),
         ("unplug",),
@@ -249,6 +249,27 @@ RULES = (
                 "    for row in reversed(candidates):\n        if row.id in locked",
             ),
         ),
+    ),
+    Rule(
+        "no snapshot is done with while a row of it is held back",
+        (("db/outbox.py", "    if full or held:", "    if full:"),),
+        ("lock",),
+    ),
+    Rule(
+        "rows of transactions that ran in the snapshot are looked at",
+        ((POSTGRES, ' or str(born) in running.split(",")', ""),),
+    ),
+    Rule(
+        "who has a row in a backlog does not pass it",
+        (("db/backlog.py", " if hashed not in known]", "]"),),
+    ),
+    Rule(
+        "nobody passes a row for everyone in a backlog",
+        ((POSTGRES, "None if EVERYONE in waiting else", ""),),
+    ),
+    Rule(
+        "nobody passes a row for everyone that came after a backlog",
+        ((POSTGRES, "row for row in rows if row.id < first and", "row for row in rows if"),),
     ),
     Rule(
         "what was pruned is told in a re-read",

@@ -11,11 +11,14 @@ import structlog
 
 import bridge.relay
 import bridge.service
+import bridge.stamper
+import db.backlog
 import db.connect
 import db.history
 import fanout.connection
 import fanout.publisher
 import web.bucket
+import web.gathering
 import web.mailbox
 import web.stream
 from db.connect import Connection
@@ -30,10 +33,17 @@ SIZES: dict[tuple[Any, str], float] = {
     (bridge.relay, "QUEUE_RANGES"): 3,
     (bridge.relay, "PIECE_BYTES"): 200,
     (bridge.relay, "LARGEST_MESSAGE"): 400,
+    # Or else a look at all rows would find what other claims forgot.
+    (bridge.stamper, "LONG"): 1,
+    (bridge.stamper, "MOST_OFTEN"): 1000.0,
+    (bridge.stamper, "MOST_SELDOM"): 1000.0,
+    (db.backlog, "TAIL_ROWS"): 2,
     (db.connect, "STATEMENT_TIMEOUT"): 3.0,
     (fanout.publisher, "QUEUE_BYTES"): 5000,
     (web.bucket, "INBOX_ITEMS"): 5,
+    (web.bucket, "TURN_EVENTS"): 2,
     (web.bucket, "FORGET_AFTER"): 6.0,
+    (web.gathering, "FLOOD_ITEMS"): 2,
     (web.mailbox, "LIMIT_BYTES"): 1200,
     (web.stream, "HEARTBEATS_PER_POSITION"): 1,
     (web.stream, "LAG_TIMEOUT"): 3.0,

@@ -21,6 +21,7 @@ _log = logging.getLogger("tests.load")
 
 USERS = (1, 2, 3)
 KEY = "load"  # of the writer's own rows
+EVERYONE = 10  # each row of a number that this divides is for everyone
 # Bursts with pauses between: the bridge is asleep, busy and on its way from one to the other, again and again.
 BURST = 50
 PAUSE = 0.1
@@ -32,7 +33,9 @@ class Writer:
 
     own: Rig
     pause: float = PAUSE
+    everyone: int | None = EVERYONE
     number: int = 0  # of the last row begun
+    begun: dict[int, float] = field(default_factory=dict)  # when, by the monotonic clock
     committed: list[int] = field(default_factory=list)  # of those that Postgres has confirmed
     refused: list[str] = field(default_factory=list)  # what Postgres said instead
     slowest: float = 0.0  # seconds that one INSERT took
@@ -52,8 +55,8 @@ class Writer:
 
     async def _insert(self, sql: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         self.number += 1
-        user = None if self.number % 10 == 0 else USERS[self.number % 3]
-        began = time.monotonic()
+        user = None if self.everyone and self.number % self.everyone == 0 else USERS[self.number % 3]
+        began = self.begun[self.number] = time.monotonic()
         await sql.execute(
             "INSERT INTO notifications (user_id, key, message) VALUES (%s, %s, %s)", (user, KEY, str(self.number))
         )
@@ -99,13 +102,23 @@ class Load:
         _log.info("every stream has a row of its own again after %.2f s", took)
         return took
 
+    def latest(self, user: int, since: float) -> float:
+        """How many seconds after its INSERT began the latest of the writer's rows reached a stream of this user, of those begun after `since`."""
+        late = 0.0
+        for stream in self.streams:
+            if user_of(stream) == user:
+                for event, came in zip(stream.events, stream.times, strict=True):
+                    began = self.writer.begun[int(event.json["message"])] if _is_ours(event) else 0.0
+                    late = max(late, came - began if began > since else 0.0)
+        return late
+
     async def judge(self, *, within: float = 30.0) -> None:
         """Every stream has every row of its user, or for everyone, that is in the table: once, whole, in one order for all."""
         truth = await self._table()
         assert {message for _, (_, key, message) in truth.items() if key == KEY} >= set(map(str, self.writer.committed))
         seqs: dict[int, str] = {}
         for stream in self.streams:
-            user = int(stream.url.partition("/events/")[2].partition("?")[0])
+            user = user_of(stream)
             due = {row: message for row, (to, _, message) in truth.items() if to in (None, user)}
             await _judge_stream(stream, due, within)
             for event in stream.notifications:
@@ -133,6 +146,11 @@ async def _judge_stream(stream: EventSource, due: dict[int, str], within: float)
     assert numbers == sorted(numbers), "one writer's rows are out of order"
 
 
+def user_of(stream: EventSource) -> int:
+    """Whose stream it is."""
+    return int(stream.url.partition("/events/")[2].partition("?")[0])
+
+
 def _newest(stream: EventSource) -> int:
     """The number of the last of the writer's rows on this stream."""
     return next((int(event.json["message"]) for event in reversed(stream.events) if _is_ours(event)), 0)
@@ -143,10 +161,12 @@ def _is_ours(event: Dispatched) -> bool:
 
 
 @asynccontextmanager
-async def under_load(own: Rig, *urls: str, pause: float = PAUSE) -> AsyncIterator[Load]:
+async def under_load(
+    own: Rig, *urls: str, pause: float = PAUSE, everyone: int | None = EVERYONE
+) -> AsyncIterator[Load]:
     """Streams of users 1 to 3, from each web process, and a writer straight into Postgres; at the end everything written has arrived
-    once, in order. `pause`: seconds after each 50 rows."""
-    writer = Writer(own, pause)
+    once, in order. `pause`: seconds after each 50 rows. `everyone`: how often a row is for everyone."""
+    writer = Writer(own, pause, everyone)
     async with open_streams([f"{url}/events/{user}" for url in urls for user in USERS]) as streams:
         load = Load(own, writer, streams)
         for stream in streams:

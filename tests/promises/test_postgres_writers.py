@@ -129,6 +129,7 @@ async def _locked(sql: psycopg.AsyncConnection[tuple[Any, ...]], row: int) -> bo
     return await rows.fetchone() is None
 
 
+@pytest.mark.slow
 async def test_a_client_cut_off_in_any_byte_of_its_commit_leaves_a_row_on_the_stream_or_in_neither_place(
     own: Rig,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Failovers and restarts of Redis: rows 18 and 19 of the fault matrix in docs/delivery.md. (Sentinel is for a later version.)"""
+"""Failovers and restarts of Redis: rows 18 and 19 of the fault matrix in docs/delivery.md."""
 
 from __future__ import annotations
 

@@ -33,7 +33,11 @@ value ends the command with status 2 and a sentence that names the setting, what
 for what it leaves out. With one of the two addresses set, `rowcast up` uses that server and starts none of its kind.
 How the doorbell rings is a setting of the database, not of a process: [delivery.md](delivery.md#the-doorbell).
 
-Passwords belong into the environment or the file: flags show in the list of processes.
+Passwords and keys belong into the environment or the file: flags show in the list of processes. Or each into a file of its own, as Docker and
+Kubernetes hand out secrets: `ROWCAST_DATABASE_URL_FILE`, `ROWCAST_REDIS_URL_FILE` and `ROWCAST_JWT_KEY_FILE` name files whose content, without
+one newline at the end, is the setting. Both at once are refused. The file is read at start, once, for all the processes of a command.
+
+What is for tokens (`ROWCAST_JWT_…`, `ROWCAST_JWKS_URL`) counts with `ROWCAST_AUTH=jwt`, and for `rowcast token`; it is ignored otherwise.
 
 | variable | flag | default | what | used by |
 |---|---|---|---|---|

@@ -21,10 +21,10 @@ from tests.rowcast.ups import environment, rowcast
 
 
 @contextmanager
-def tail(*arguments: str, cwd: Path, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+def tail(*arguments: str, cwd: Path, stdout: int = subprocess.PIPE, **env: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "rowcast", "tail", *arguments]
     with subprocess.Popen(
-        command, stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment()
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment(**env)
     ) as process:
         try:
             yield process
@@ -103,9 +103,11 @@ class Script(BaseHTTPRequestHandler):
 
     parts: list[tuple[int, bytes]]
     positions: list[str | None]
+    credentials: list[str | None]
 
     def do_GET(self) -> None:
         self.positions.append(self.headers.get("Last-Event-ID"))
+        self.credentials.append(self.headers.get("Authorization"))
         status, body = self.parts.pop(0) if self.parts else (400, b"done")
         self.send_response(status)
         self.send_header("Content-Type", "text/event-stream")
@@ -121,6 +123,7 @@ def script() -> Iterator[tuple[str, type[Script]]]:
     class Handler(Script):
         parts: list[tuple[int, bytes]] = []  # noqa: RUF012
         positions: list[str | None] = []  # noqa: RUF012
+        credentials: list[str | None] = []  # noqa: RUF012
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -129,6 +132,27 @@ def script() -> Iterator[tuple[str, type[Script]]]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def test_the_token_of_a_file_is_shown_to_the_web_and_to_nobody_else(
+    script: tuple[str, type[Script]], tmp_path: Path
+) -> None:
+    url, handler = script
+    handler.parts = [(200, b'retry: 20\n\ndata: {"message":"one"}\nid: 5\n\n'), (401, b'{"detail":"It has expired."}')]
+    (tmp_path / "token").write_text("the.very.token\n")
+    done = rowcast("tail", "1", "--url", url, "--log-level", "debug", cwd=tmp_path, ROWCAST_TOKEN_FILE="token")
+    assert handler.credentials == ["Bearer the.very.token"] * 2
+    assert done.returncode == 1
+    assert "It has expired. `rowcast token 1 --scope read`" in done.stderr
+    assert "the.very.token" not in done.stdout + done.stderr
+
+
+def test_a_key_is_for_the_up_beside_and_for_no_other_web(script: tuple[str, type[Script]], tmp_path: Path) -> None:
+    url, handler = script
+    key = "a secret of one's own, long enough to be taken"
+    done = rowcast("tail", "1", "--url", url, cwd=tmp_path, ROWCAST_AUTH="jwt", ROWCAST_JWT_KEY=key)
+    assert done.returncode == 1
+    assert handler.credentials == [None]
 
 
 def test_it_goes_on_from_where_it_was_through_every_kind_of_end(

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from core.errors import ConfigurationError
 from core.user_ids import UserIdType
-from rowcast.settings import Settings, load, require_auth_off
+from rowcast.settings import Settings, load, require_auth
 
 
 @pytest.fixture(autouse=True)
@@ -103,12 +103,11 @@ def test_what_is_needed_and_missing_is_told_with_an_example() -> None:
         load({"database_url": "postgresql://x"})[0].need("database_url", "redis_url")
 
 
-def test_auth_must_be_said_and_only_off_exists() -> None:
+def test_auth_must_be_said() -> None:
     with pytest.raises(ConfigurationError, match=r"ROWCAST_AUTH.*must be said"):
-        require_auth_off(load()[0])
-    with pytest.raises(ConfigurationError, match="not exist yet"):
-        require_auth_off(load({"auth": "jwt"})[0])
-    require_auth_off(load({"auth": "off"})[0])
+        require_auth(load()[0])
+    require_auth(load({"auth": "jwt"})[0])
+    require_auth(load({"auth": "off"})[0])
 
 
 def test_a_settings_file_that_was_asked_for_must_be_there(nowhere: Path) -> None:

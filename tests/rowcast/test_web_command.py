@@ -82,19 +82,22 @@ def alive(url: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("bind", ["127.0.0.1:0", "[::1]:0", "localhost:0"])
-def test_the_address_it_really_has_is_logged_and_answers(web: Callable[..., Web], bind: str) -> None:
-    started = web("--bind", bind)
+@pytest.mark.parametrize(
+    ("bind", "server"),
+    [("127.0.0.1:0", "hypercorn"), ("[::1]:0", "hypercorn"), ("localhost:0", "hypercorn"), ("localhost:0", "uvicorn")],
+)
+def test_the_address_it_really_has_is_logged_and_answers(web: Callable[..., Web], bind: str, server: str) -> None:
+    started = web("--bind", bind, "--server", server)
     address = started.logged("web.listening")["address"]
     eventually(lambda: alive(address), within=60)
-    assert started.end(signal.SIGTERM) == 0
+    assert started.end(signal.SIGTERM) == 0, started.log.read_text()
 
 
 def test_told_to_stop_while_it_starts_it_ends_cleanly(web: Callable[..., Web]) -> None:
     """What it needs for serving takes a while to load after the address is bound."""
     started = web("--bind", "127.0.0.1:0")
     started.logged("web.listening")
-    assert started.end(signal.SIGTERM) == 0
+    assert started.end(signal.SIGTERM) == 0, started.log.read_text()
 
 
 def test_insecure_allows_other_machines_in(web: Callable[..., Web]) -> None:
@@ -104,8 +107,9 @@ def test_insecure_allows_other_machines_in(web: Callable[..., Web]) -> None:
     assert started.end(signal.SIGINT) == 0
 
 
-def test_workers_share_a_port_are_replaced_and_end_with_their_parent(web: Callable[..., Web]) -> None:
-    started = web("--bind", "127.0.0.1:0", "--workers", "2")
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn"])
+def test_workers_share_a_port_are_replaced_and_end_with_their_parent(web: Callable[..., Web], server: str) -> None:
+    started = web("--bind", "127.0.0.1:0", "--workers", "2", "--server", server)
     address = started.logged("web.listening")["address"]
     first = eventually(lambda: workers if len(workers := started.workers) == 2 else None)
     eventually(lambda: alive(address), within=60)
@@ -117,7 +121,7 @@ def test_workers_share_a_port_are_replaced_and_end_with_their_parent(web: Callab
     second = eventually(lambda: workers if len(workers := started.workers) == 2 and workers != first else None)
     eventually(lambda: alive(address), within=60)
 
-    assert started.end(signal.SIGTERM) == 0
+    assert started.end(signal.SIGTERM) == 0, started.log.read_text()
     assert gone(second, within=1)
 
 

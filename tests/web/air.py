@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -17,11 +17,13 @@ from db.history import History
 from fanout.buckets import Buckets
 from fanout.connection import RedisConfig
 from fanout.messages import Message, encode_message
+from fanout.nodes import Nodes
 from fanout.publisher import Batch, Publisher
 from tests.event_source import Dispatched, Parser
 from tests.fanout.listening import ask
 from tests.waiting import running, until
 from tests.web.log import Log, open_log, span
+from web.auth.caller import ANYBODY, Caller
 from web.config import WebConfig
 from web.hub import Hub
 from web.stream import Start, Stream
@@ -67,9 +69,13 @@ class Air:
             yield reader
 
     @asynccontextmanager
-    async def by_hand(self, user_id: int, start: Start, config: WebConfig | None = None) -> AsyncIterator[Reader]:
+    async def by_hand(
+        self, user_id: int, start: Start, config: WebConfig | None = None, caller: Caller = ANYBODY
+    ) -> AsyncIterator[Reader]:
         """A client that reads when the test says so."""
-        stream = Stream(self.hub, self.history, config or self.config, self.clock, user_id=str(user_id), start=start)
+        stream = Stream(
+            self.hub, self.history, config or self.config, self.clock, user_id=str(user_id), start=start, caller=caller
+        )
         async with aclosing(cast(AsyncGenerator[bytes, None], stream.frames())) as frames:
             yield Reader(frames)
 
@@ -133,13 +139,19 @@ class Reader:
 
 
 @asynccontextmanager
-async def open_air(url: str, redis_url: str, clock: Clock | None = None) -> AsyncIterator[Air]:
+async def open_air(
+    url: str,
+    redis_url: str,
+    clock: Clock | None = None,
+    *,
+    refuses: Callable[[Caller], str | None] = lambda _: None,
+) -> AsyncIterator[Air]:
     """A hub that is joined up, over a migrated database."""
     clock = clock or SystemClock()
     names = Buckets(1, f"t{uuid.uuid4().hex[:8]}")
     async with open_log(url) as (log, history):
-        hub = Hub(RedisConfig(redis_url), names, history, clock)
-        publisher = Publisher(RedisConfig(redis_url), names, 0, clock)
+        hub = Hub(RedisConfig(redis_url), names, history, clock, refuses=refuses)
+        publisher = Publisher(Nodes(RedisConfig(redis_url), names, clock), names, 0, clock)
         async with running(hub.run(), publisher.run()):
             await until(hub.connected)
             yield Air(log, history, hub, names, redis_url, clock, publisher)

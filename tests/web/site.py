@@ -6,23 +6,33 @@ import asyncio
 import queue
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, LiteralString
+from functools import partial
+from typing import Any, LiteralString, cast
 
 import httpx
 import psycopg
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from core.clock import SystemClock
 from core.user_ids import UserIdType
 from db.connect import DatabaseConfig, open_pool, session
 from db.outbox import NOTHING_HELD, SOURCES, claim
+from db.revocations import RevocationList
+from rowcast.serving import ServerName, serve_until
+from rowcast.sockets import BACKLOG
+from tests.parts import SERVER
+from tests.waiting import running
 from web.app import create_app
+from web.auth.caller import Caller, Verifier
+from web.auth.gate import Gate
+from web.auth.revocations import RevocableVerifier, Revocations
+from web.auth.revoked import Revoked
 from web.config import WebConfig
+from web.routes.events import events_blueprint
 
 
 @dataclass
@@ -94,25 +104,46 @@ class Site:
 
 
 async def _run(
-    database: str, config: WebConfig, marks: Marks, listener: socket.socket, stops: queue.Queue[Any]
+    database: str,
+    config: WebConfig,
+    marks: Marks,
+    verifier: Verifier | None,
+    *,
+    listener: socket.socket,
+    stops: queue.Queue[Any],
 ) -> None:
     stop = asyncio.Event()
     stops.put((asyncio.get_running_loop(), stop))
-    hypercorn = Config()
-    hypercorn.bind = [f"fd://{listener.detach()}"]
-    hypercorn.accesslog = hypercorn.errorlog = None
-    hypercorn.graceful_timeout = 1
-    async with open_pool(DatabaseConfig(database), name="web") as pool:
-        await serve(create_app(config, pool, marks), hypercorn, shutdown_trigger=stop.wait)
+    async with open_pool(DatabaseConfig(database), name="web") as pool, AsyncExitStack() as running_parts:
+        revocations = None
+        if verifier is not None:
+            revocations = Revocations(
+                RevocationList(pool), Revoked(), SystemClock(), end_streams=_no_streams, ring=_nobody
+            )
+            await running_parts.enter_async_context(running(revocations.run()))
+            verifier = RevocableVerifier(verifier, revocations)
+        gate = Gate(config, verifier, SystemClock())
+        streams = events_blueprint(config.user_id_type)
+        app = create_app(config, gate, pool, marks, streams, revocations=revocations)
+        await serve_until(app, [listener], stop, server=cast(ServerName, SERVER))
+
+
+def _no_streams(_: Callable[[Caller], bool], __: str) -> int:
+    return 0
+
+
+async def _nobody() -> None:
+    """There is no other process to be told."""
 
 
 @contextmanager
-def serving(database: str, config: WebConfig, marks: Marks) -> Iterator[str]:
-    """The app in a thread of its own, so that tests that block can talk to it too; its URL."""
+def serving(database: str, config: WebConfig, marks: Marks, verifier: Verifier | None = None) -> Iterator[str]:
+    """The app in a thread of its own, so that tests that block can talk to it too; its URL. Auth is off without a verifier."""
     stops: queue.Queue[Any] = queue.Queue()
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    thread = threading.Thread(target=lambda: asyncio.run(_run(database, config, marks, listener, stops)), name="web")
+    served = partial(_run, database, config, marks, verifier, listener=listener, stops=stops)
+    thread = threading.Thread(target=lambda: asyncio.run(served()), name="web")
     thread.start()
     try:
         loop, stop = stops.get(timeout=10)
@@ -120,6 +151,7 @@ def serving(database: str, config: WebConfig, marks: Marks) -> Iterator[str]:
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(timeout=15)
+        listener.close()
         assert not thread.is_alive(), "the app did not stop"
 
 

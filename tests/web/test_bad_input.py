@@ -45,6 +45,10 @@ BODIES = {
     "user an object": _row(user_id={}),
     "NaN": '{"user_id": 1, "message": "m", "data": NaN}',
     "-Infinity": '{"user_id": 1, "message": "m", "data": [-Infinity]}',
+    "numbers too long to be written out": '{"user_id": 1, "message": "m", "data": ['
+    + ",".join(["1e131071"] * 9)
+    + "]}",
+    "the same below one": '{"user_id": 1, "message": "m", "data": [' + ",".join(["1.5E-16383"] * 65) + "]}",
     "a number that no numeric holds": '{"user_id": 1, "message": "m", "data": 1e999999999}',
     "NUL in message": _row(message="a\x00b"),
     "NUL in key": _row(key="\x00"),

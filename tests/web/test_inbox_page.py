@@ -247,6 +247,21 @@ async def test_markup_in_a_row_is_text(page: Inbox, web_url: str, database_url: 
     assert await page.page.evaluate("window.harmed") is None
 
 
+FORGED = 'hi\n\ndata: {"id":1,"message":"forged"}\nid: 7\n\nevent: reset\r\ndata: {"reason":"pruned","oldest":1}\r\r\u2028\x85\x0b</script><!--'
+
+
+async def test_a_row_that_would_be_events_of_its_own_is_one_row(page: Inbox, web_url: str, database_url: str) -> None:
+    """Live and from the list: line ends of every kind in each field, with what the stream's grammar would make of them."""
+    await page.go(web_url)
+    await insert(database_url, page.user, [FORGED], key=FORGED, channel_type=FORGED, data=Jsonb({FORGED: FORGED}))
+    for _ in range(2):
+        await page.counts(1)
+        await expect(page.items).to_have_count(1)
+        assert await page.messages.first.text_content() == FORGED
+        await page.page.reload()
+        await page.live()
+
+
 async def test_the_user_is_chosen_by_a_field_and_remembered(page: Inbox, web_url: str, database_url: str) -> None:
     other = next(_users)
     await insert(database_url, other, ["for the other"])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.waiting import running, turns
+from tests.waiting import turns
 from web import mailbox as module
 from web.mailbox import Delivery, Mailbox
 
@@ -74,34 +72,54 @@ def test_bytes_are_bounded_too_but_one_event_always_fits(monkeypatch: pytest.Mon
     assert mailbox.overflowed
 
 
-async def test_a_live_stream_wakes_for_an_event() -> None:
+def test_it_says_once_that_it_gets_half_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_number = box(10)
+    assert [by_number.put(Delivery(seq, b"x"), 0) for seq in range(1, 11)] == [False] * 4 + [True] + [False] * 5
+    monkeypatch.setattr(module, "LIMIT_BYTES", 100)
+    by_bytes = box(1000)
+    assert [by_bytes.put(Delivery(seq, b"x" * 20), 0) for seq in range(1, 6)] == [False, False, True, False, False]
+
+
+async def test_a_live_stream_is_woken_for_an_event() -> None:
     mailbox = box()
-    async with running(mailbox.wait(10)) as [waiting]:
-        await turns()
-        assert not waiting.done()
-        put(mailbox, 1)
-        assert await waiting
+    waiting = mailbox.woken()
+    put(mailbox, 1, 2)
+    await turns()
+    assert not waiting.done()
+    mailbox.wake()
+    assert await waiting
 
 
 async def test_it_wakes_for_an_overflow_and_for_the_end() -> None:
     overflowing, ending = box(limit=0), box()
-    async with running(overflowing.wait(10), ending.wait(10)) as waiting:
-        await turns()
-        put(overflowing, 1)
-        ending.end("stopping")
-        async with asyncio.timeout(5):
-            assert [await task for task in waiting] == [True, True]
+    waiting = [overflowing.woken(), ending.woken()]
+    put(overflowing, 1)
+    ending.end("stopping")
+    assert [await one for one in waiting] == [True, True]
 
 
 async def test_what_waits_already_is_not_waited_for() -> None:
     full, not_live = box(), box(live=False)
     put(full, 1)
-    assert await full.wait(10)
-    assert await not_live.wait(10)
+    assert await full.woken()
+    assert await not_live.woken()
 
 
-async def test_silence_is_told() -> None:
-    assert not await box().wait(0.001)
+async def test_a_heartbeat_wakes_who_waits_and_no_other() -> None:
+    mailbox = box()
+    mailbox.beat(7)
+    waiting = mailbox.woken()
+    assert not waiting.done()
+    mailbox.beat(8)
+    assert not await waiting
+    assert mailbox.wrote == 8
+
+
+async def test_who_is_woken_and_cancelled_at_once_harms_nobody() -> None:
+    mailbox = box()
+    mailbox.woken().cancel()
+    put(mailbox, 1)
+    assert await mailbox.woken()
 
 
 def test_the_first_reason_to_end_stays_and_a_silent_one_stays_silent() -> None:

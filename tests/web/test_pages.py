@@ -22,6 +22,7 @@ async def test_the_root_lists_the_routes(quiet_site: Site, accept: str) -> None:
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["vary"] == "Accept"
     assert answer.json()["user_id_type"] == "bigint"
+    assert answer.json()["auth"] == "off"
     assert {"GET /events/{user_id}", "POST /notifications", "GET /healthz"} <= answer.json()["routes"].keys()
 
 
@@ -48,7 +49,7 @@ async def test_the_docs_tell_every_route_and_shape(quiet_site: Site) -> None:
 async def test_a_page_runs_and_loads_nothing_of_others(quiet_site: Site, path: str) -> None:
     answer = await quiet_site.http.get(path, headers={"accept": BROWSER})
     policy = answer.headers["content-security-policy"]
-    assert policy.startswith("default-src 'self';")
+    assert policy.startswith("default-src 'none'; script-src 'self';")
     assert "unsafe" not in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
     parts = _Parts()

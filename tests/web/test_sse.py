@@ -77,3 +77,24 @@ def test_position_and_heartbeat_fire_nothing() -> None:
     parser = Parser()
     assert parser.feed(sse.retry(2500) + sse.HEARTBEAT + sse.position(9) + sse.HEARTBEAT) == []
     assert (parser.last_event_id, parser.retry) == ("9", 2500)
+
+
+@given(TEXTS, SEQS)
+def test_a_type_with_anything_but_letters_is_no_event(kind: str, seq: int) -> None:
+    """No CR, LF or NUL reaches an event field, whoever calls."""
+    if re.fullmatch("[a-z_]+", kind):
+        assert read(sse.frame("x", seq=seq, kind=kind)) == [Dispatched(kind, "x", str(seq))]
+    else:
+        with pytest.raises(ValueError, match="no type"):
+            sse.frame("x", seq=seq, kind=kind)
+
+
+@given(st.sampled_from([NOTIFICATION, "viewed", "updated", "withdrawn", "attached"]), TEXTS, SEQS)
+def test_ids_and_types_are_one_plain_line_whatever_the_body(kind: str, body: str, seq: int) -> None:
+    """The whole frame of every kind: its lines are data lines, one type, one id of digits."""
+    for chunk in (sse.event(Event(seq, kind, "1", body)), sse.reset(body, seq, seq), sse.hello(seq), sse.position(seq)):
+        *lines, id_line, end, rest = re.split("\r\n|\r|\n", chunk.decode())
+        assert re.fullmatch("id: [0-9]+", id_line)
+        assert (end, rest) == ("", "")
+        types = [line for line in lines if not line.startswith("data: ")]
+        assert types in ([], [f"event: {kind}"], ["event: reset"], ["event: hello"])

@@ -13,6 +13,7 @@ import pytest
 from core.events import Range
 from db import history
 from fanout.connection import RedisConfig
+from fanout.nodes import Nodes
 from fanout.publisher import Publisher
 from rowcast.embedded import Server
 from tests.db.databases import Databases
@@ -116,7 +117,8 @@ async def test_nothing_is_read_before_the_channel_is_confirmed(databases: Databa
     """Rule 5.1: what is stamped and published between the two would be in neither, and its mark joins up."""
     with databases.migrated() as url:
         async with wire(valkey.url) as held, open_air(url, held.url) as air:
-            air.publisher = Publisher(RedisConfig(valkey.url), air.names, 0, air.clock)
+            nodes = Nodes(RedisConfig(valkey.url), air.names, air.clock)
+            air.publisher = Publisher(nodes, air.names, 0, air.clock)
             async with running(air.publisher.run()):
                 held.hold(down=False)
                 async with air.reading(1, Since.ALL) as reader:

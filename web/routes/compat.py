@@ -10,6 +10,9 @@ from werkzeug.exceptions import MethodNotAllowed
 from core.user_ids import UserIdType
 from db.inbox import Inbox
 from web.answers import json_text, json_value
+from web.auth.asking import require
+from web.auth.caller import Scope
+from web.auth.rules import viewer
 from web.params import decoded_text, integer, raw_path, refuse_broken_url
 from web.problems import Problem, bad_request, not_found
 
@@ -23,15 +26,17 @@ def compat_blueprint(inbox: Inbox, ids: UserIdType) -> Blueprint:
 
     @blueprint.get("/read/<anything:key>")
     async def read(key: str) -> Response:
-        body = await inbox.newest_with_key(key)
+        who = viewer(require(Scope.READ), None)
+        body = await inbox.newest_with_key(key, viewer=who)
         if body is None and (row_id := _as_id(key)) is not None:
-            body = await inbox.get(row_id)
+            body = await inbox.get(row_id, viewer=who)
         if body is None:
             raise not_found(f"There is no notification with the key {key[:80]!r}, nor with that id.")
         return json_text(body)
 
     @blueprint.get("/write/<anything:_>")
     async def write(_: str) -> Response:
+        require(Scope.SEND)
         if request.method == "HEAD":  # link checkers and previews ask so: nothing may come of it
             raise MethodNotAllowed(valid_methods=["GET"])
         key, value, user_id = _written()

@@ -9,6 +9,9 @@ from quart import Blueprint, Response, request
 from core.user_ids import UserIdType
 from db.inbox import Inbox
 from web.answers import json_text
+from web.auth.asking import caller, require
+from web.auth.caller import Scope
+from web.auth.rules import viewer
 from web.body import json_body
 from web.models import Mark, parse, parse_rows
 from web.params import flag, integer, optional_integer, refuse_broken_url
@@ -24,6 +27,7 @@ def notifications_blueprint(inbox: Inbox, ids: UserIdType) -> Blueprint:
 
     @blueprint.post("")
     async def create() -> Response:
+        require(Scope.SEND)
         value, text = await json_body()
         parse_rows(value, ids)
         # The text goes on as it came: Postgres reads numbers more exactly than Python does.
@@ -35,11 +39,11 @@ def notifications_blueprint(inbox: Inbox, ids: UserIdType) -> Blueprint:
 
     @blueprint.get("")
     async def index() -> Response:
-        user_id = request.args.get("user_id")
+        user_id = viewer(require(Scope.READ), _named())
         if user_id is None:
             raise bad_request("Say whose notifications, with the query parameter 'user_id'.")
         page = await inbox.page(
-            ids.canonical(user_id),
+            user_id,
             before=optional_integer(request.args, "before"),
             limit=_limit(),
             unread=flag(request.args, "unread"),
@@ -49,26 +53,35 @@ def notifications_blueprint(inbox: Inbox, ids: UserIdType) -> Blueprint:
 
     @blueprint.get("/<row>")
     async def read(row: str) -> Response:
-        row_id, user_id = _row_id(row), request.args.get("user_id")
-        body = await inbox.get(row_id, viewer=None if user_id is None else ids.canonical(user_id))
-        return json_text(_found(body, row_id))
+        who = viewer(require(Scope.READ), _named())
+        row_id = _row_id(row)
+        return json_text(_found(await inbox.get(row_id, viewer=who), row_id))
 
     @blueprint.patch("/<row>")
     async def mark(row: str) -> Response:
-        row_id = _row_id(row)
+        marker, row_id = require(Scope.VIEW), _row_id(row)
         value, _ = await json_body()
         wanted = parse(Mark, value, ids)
-        body = await inbox.mark(row_id, viewed=wanted.is_viewed, viewer=wanted.user_id)
+        body = await inbox.mark(row_id, viewed=wanted.is_viewed, viewer=viewer(marker, wanted.user_id))
         return json_text(_found(body, row_id))
 
     @blueprint.delete("/<row>")
     async def delete(row: str) -> Response:
-        row_id = _row_id(row)
-        if not await inbox.delete(row_id):
+        whose, row_id = _deletable(), _row_id(row)
+        if not await inbox.delete(row_id, viewer=whose):
             raise _missing(row_id)
         return Response(status=HTTPStatus.NO_CONTENT)
 
+    def _named() -> str | None:
+        user_id = request.args.get("user_id")
+        return None if user_id is None else ids.canonical(user_id)
+
     return blueprint
+
+
+def _deletable() -> str | None:
+    """Whose rows the caller may delete; None: whichever."""
+    return None if caller().may(Scope.ADMIN) else viewer(require(Scope.VIEW), None)
 
 
 def _array(items: list[str]) -> str:

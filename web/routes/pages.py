@@ -15,23 +15,28 @@ from web.openapi import openapi_document
 from web.problems import not_found
 
 
-def pages_blueprint(ids: UserIdType) -> Blueprint:
-    """The pages of a server whose user ids are of the type `ids`."""
+def pages_blueprint(ids: UserIdType, *, locked: bool) -> Blueprint:
+    """The pages of a server whose user ids are of the type `ids`, which needs tokens if it is `locked`."""
     blueprint = Blueprint("pages", __name__)
     release = version("rowcast")
-    document = openapi_document(ids, version=release)
+    document = openapi_document(ids, version=release, locked=locked)
     assets = load_assets()
     openapi = asset(json.dumps(document, ensure_ascii=False).encode(), ".json")
     docs: list[Asset] = []
+    itself = {
+        "name": "rowcast",
+        "version": release,
+        "user_id_type": ids.value,
+        "auth": "jwt" if locked else "off",
+        "routes": _routes(document),
+    }
 
     @blueprint.get("/")
     async def index() -> Response:
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
             response = await assets["index.html"].response()
         else:
-            response = json_value(
-                {"name": "rowcast", "version": release, "user_id_type": ids.value, "routes": _routes(document)}
-            )
+            response = json_value(itself)
         response.headers["Vary"] = "Accept"
         return response
 

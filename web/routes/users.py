@@ -7,6 +7,9 @@ from quart import Blueprint, Response
 from core.user_ids import UserIdType
 from db.inbox import Inbox
 from web.answers import json_value
+from web.auth.asking import require
+from web.auth.caller import Scope
+from web.auth.rules import require_own
 from web.body import json_body
 from web.models import ViewedUpTo, parse
 from web.params import refuse_broken_url
@@ -19,7 +22,8 @@ def users_blueprint(inbox: Inbox, ids: UserIdType) -> Blueprint:
 
     @blueprint.post("/<anything:user_id>/viewed")
     async def viewed(user_id: str) -> Response:
-        user = ids.canonical(user_id)
+        caller, user = require(Scope.VIEW), ids.canonical(user_id)
+        require_own(caller, user)
         value, _ = await json_body()
         wanted = parse(ViewedUpTo, value, ids)
         return json_value({"unread": await inbox.mark_up_to(user, wanted.up_to)})

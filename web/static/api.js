@@ -9,6 +9,11 @@ export class Problem extends Error {
     this.status = status;
   }
 
+  /** True if nobody is signed in, or no longer. */
+  get signedOut() {
+    return this.status === 401;
+  }
+
   /** True if the same request can never succeed. */
   get permanent() {
     return PERMANENT.has(this.status);
@@ -21,24 +26,41 @@ async function problemOf(response) {
   return new Problem(response.status, String(detail));
 }
 
-async function request(method, address, { body, signal, keepalive = false } = {}) {
+async function request(method, address, { body, token, signal, keepalive = false, read = (text) => text } = {}) {
   const headers = { Accept: "application/json" };
+  if (token !== undefined) headers.Authorization = `Bearer ${token}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   try {
     const response = await fetch(new URL(address, document.baseURI), {
       method, headers, body, signal, keepalive, cache: "no-store",
     });
     if (!response.ok) throw await problemOf(response);
-    return await response.json();
+    return response.status === 204 ? null : JSON.parse(read(await response.text()));
   } catch (error) {
     if (error instanceof Problem || error.name === "AbortError") throw error;
     throw new Problem(0, "The server can't be reached. Try again in a moment.");
   }
 }
 
-/** The type of the server's user ids: "bigint", "uuid" or "text". */
-export async function userIdType() {
-  return (await request("GET", "./")).user_id_type;
+/** What the server says of itself: the type of its user ids ("bigint", "uuid" or "text"), and whether it asks who is there ("off" or "jwt"). */
+export async function serverFacts() {
+  const { user_id_type, auth } = await request("GET", "./");
+  return { userIdType: user_id_type, auth };
+}
+
+/** Turns a token into a cookie that no script can read. */
+export function signIn(token) {
+  return request("POST", "session", { token });
+}
+
+/** Who is signed in: {user_id, scope, expires_at}, the id as text; a Problem with status 401 if nobody is. */
+export function whoIsThere() {
+  // A bigint may be above 2^53.
+  return request("GET", "session", { read: (text) => text.replace(/("user_id":\s*)(-?\d+)/, '$1"$2"') });
+}
+
+export function signOut() {
+  return request("DELETE", "session");
 }
 
 /** The requests of one user. */

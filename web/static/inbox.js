@@ -1,17 +1,21 @@
 // The inbox page: the controls around one session.
 //
 // user_ids (how an id is written) → api (HTTP) → stream (EventSource) → session (list, stream and count joined)
-// → feed (the list on the page). Around them: format (times and texts), speech (screen readers), sql_card.
+// → feed (the list on the page). Around them: login (who is there, if the server asks), format (times and texts), speech
+// (screen readers), connection, sql_card, send_card, remembered.
 
-import { Api, Problem, userIdType } from "./api.js";
+import { Api, Problem, serverFacts } from "./api.js";
+import { showConnection } from "./connection.js";
 import { Feed } from "./feed.js";
+import { Login } from "./login.js";
+import { remember, remembered } from "./remembered.js";
+import { listenToSendCard } from "./send_card.js";
 import { Session } from "./session.js";
 import { announce, say } from "./speech.js";
 import { copySql, showSql } from "./sql_card.js";
 import { delayAfter } from "./stream.js";
 import { UserIds } from "./user_ids.js";
 
-const REMEMBERED = "rowcast.user";
 const TIMES_EVERY = 15_000;
 const SCROLLED = 240;
 
@@ -19,6 +23,8 @@ const $ = (id) => document.getElementById(id);
 const feed = new Feed($("list"), { onView: viewed });
 
 let userIds = new UserIds("bigint");
+// Null where the server asks nobody who they are: then any user may be chosen.
+let login = null;
 let session = null;
 let unseen = 0;
 
@@ -47,19 +53,13 @@ function arrived(rows) {
   announce(rows.map((row) => row.message));
 }
 
-function showState({ name, seconds, error }) {
-  const texts = { live: "live", connecting: "connecting", stopped: "not connected", waiting: `reconnecting in ${seconds} s` };
-  const connection = $("connection");
-  if (connection.dataset.state !== name) {
-    const spoken = { live: "Connection: live", waiting: "Connection lost, reconnecting", stopped: "Not connected" }[name];
-    if (spoken && (name !== "live" || connection.dataset.lost)) say(spoken);
-    if (name === "waiting") connection.dataset.lost = "yes";
-    if (name === "live") delete connection.dataset.lost;
-    connection.dataset.state = name;
-  }
-  $("connection-text").textContent = texts[name];
-  $("reconnect").hidden = name !== "waiting";
+function showState(state) {
+  const { name, error } = state;
+  const isOther = showConnection(state);
+  // An EventSource doesn't tell why it was refused; a token that has expired or was revoked is no reason to wait.
+  if (isOther && name === "waiting") login?.look().catch(() => {});
   if (name === "live") showProblem(null);
+  else if (login && error?.signedOut) login.leave(error);
   else if (error?.status > 0) showProblem(error);
 }
 
@@ -77,7 +77,8 @@ async function attempt(action, place = $("problem")) {
     showProblem(null, place);
     return true;
   } catch (error) {
-    if (error instanceof Problem) showProblem(error, place);
+    if (login && error.signedOut) login.leave(error);
+    else if (error instanceof Problem) showProblem(error, place);
     else if (error.name !== "AbortError") throw error;
     return false;
   }
@@ -122,48 +123,29 @@ function toTop() {
 
 // --- sending ------------------------------------------------------------------------------------------------------
 
-async function send(event) {
-  event.preventDefault();
-  if (!session) return $("user").focus();
-  const [message, button] = [$("message"), $("send")];
-  button.disabled = true;
-  const isSent = await attempt(
-    () => session.api.send(message.value, { toEveryone: $("everyone").checked }), $("send-error"),
-  );
-  button.disabled = false;
-  if (isSent) message.value = "";
-  message.focus();
-}
-
-function sendOnEnter(event) {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  $("send-form").requestSubmit();
+async function send(message, options) {
+  if (session) return attempt(() => session.api.send(message, options), $("send-error"));
+  $("user").focus();
+  return null;
 }
 
 // --- the user -----------------------------------------------------------------------------------------------------
-
-function remember(user) {
-  try {
-    localStorage.setItem(REMEMBERED, user);
-  } catch {
-    // Storage may be forbidden; the address still has the user.
-  }
-}
-
-function remembered() {
-  try {
-    const user = localStorage.getItem(REMEMBERED);
-    return user !== null && userIds.accepts(user) ? user : null;
-  } catch {
-    return null;
-  }
-}
 
 function complain(text) {
   $("user-error").hidden = text === null;
   $("user-error").textContent = text ?? "";
   $("user").setAttribute("aria-invalid", String(text !== null));
+}
+
+function close() {
+  session?.close();
+  session = null;
+  feed.clear();
+  unseen = 0;
+  showUnseen();
+  showUnread(0);
+  $("empty").hidden = $("list").hidden = $("older").hidden = true;
+  showProblem(null);
 }
 
 /** Shows the inbox of a user; an id of the wrong form is said and changes nothing. Returns whether it was taken. */
@@ -173,31 +155,32 @@ function open(text) {
   complain(isTaken ? null : userIds.hint);
   if (!isTaken) return false;
   const user = userIds.canonical(text);
-  session?.close();
-  feed.clear();
-  showUnread(0);
-  $("empty").hidden = $("list").hidden = $("older").hidden = true;
-  showProblem(null);
+  close();
   $("user").value = $("empty-user").textContent = user;
   showSql(userIds.sql(user));
-  remember(user);
   session = new Session({ api: new Api(userIds, user), feed, page });
   session.start();
   return true;
 }
 
 function addressed() {
-  return new URLSearchParams(location.search).get("user") ?? remembered() ?? userIds.first;
+  const last = remembered();
+  const fallback = last !== null && userIds.accepts(last) ? last : userIds.first;
+  return new URLSearchParams(location.search).get("user") ?? fallback;
 }
 
 function openFromAddress() {
-  if (open(addressed())) history.replaceState(null, "", addressOf(session.api.user));
-  else showState({ name: "stopped" });
+  if (!open(addressed())) {
+    showState({ name: "stopped" });
+    return;
+  }
+  remember(session.api.user);
+  history.replaceState(null, "", addressOf(session.api.user));
 }
 
 /** The skip link's #inbox comes here too, with the same user. */
 function movedInHistory() {
-  if (addressed() !== session?.api.user) openFromAddress();
+  if (!login && addressed() !== session?.api.user) openFromAddress();
 }
 
 function addressOf(user) {
@@ -208,27 +191,59 @@ function addressOf(user) {
 
 function choose(event) {
   event.preventDefault();
-  const user = $("user").value.trim();
-  if (open(user)) history.pushState(null, "", addressOf(session.api.user));
+  if (login || !open($("user").value.trim())) return;
+  remember(session.api.user);
+  history.pushState(null, "", addressOf(session.api.user));
+}
+
+// --- who is signed in, where the server asks ------------------------------------------------------------------------
+
+/** The page of the one user that the token names, with the controls that its scopes are for. */
+function entered({ user_id: user, scope }) {
+  const scopes = scope.split(" ");
+  $("mark-all").hidden = !scopes.includes("view");
+  $("list").classList.toggle("fixed", !scopes.includes("view"));
+  $("send-card").hidden = !scopes.includes("send");
+  open(user);
+}
+
+function left() {
+  close();
+  document.title = "Log in · Rowcast";
+}
+
+/** The token, not the reader or the address, says who the user is. */
+function askWhoIsThere() {
+  login = new Login({ entered, left });
+  $("user").readOnly = true;
+  $("choose").hidden = true;
+  $("sign-out").hidden = false;
+  $("sign-out").addEventListener("click", () => attempt(() => login.signOut()));
 }
 
 // --- start --------------------------------------------------------------------------------------------------------
 
-async function learnUserIds() {
+/** What `ask` gives, however long the server is away; throws a Problem that trying again won't change. */
+async function patiently(ask) {
   for (let failures = 1; ; failures += 1) {
     try {
-      return new UserIds(await userIdType());
+      return await ask();
     } catch (error) {
+      if (error.permanent) throw error;
       showState({ name: "connecting", error });
       await new Promise((resolve) => setTimeout(resolve, delayAfter(failures)));
     }
   }
 }
 
+async function begin() {
+  if (login) await attempt(() => patiently(() => login.look()));
+  else openFromAddress();
+}
+
 function listen() {
   $("user-form").addEventListener("submit", choose);
-  $("send-form").addEventListener("submit", send);
-  $("message").addEventListener("keydown", sendOnEnter);
+  listenToSendCard(send);
   $("mark-all").addEventListener("click", markAll);
   $("older").addEventListener("click", loadOlder);
   $("copy").addEventListener("click", copySql);
@@ -236,11 +251,17 @@ function listen() {
   $("reconnect").addEventListener("click", () => session?.stream.retryNow());
   window.addEventListener("online", () => session?.stream.retryNow());
   window.addEventListener("popstate", movedInHistory);
-  window.addEventListener("pagehide", () => session?.close());
-  window.addEventListener("pageshow", (event) => { if (event.persisted) openFromAddress(); });
+  window.addEventListener("pagehide", hide);
+  window.addEventListener("pageshow", (event) => { if (event.persisted) begin(); });
   window.addEventListener("scroll", showUnseen, { passive: true });
   document.addEventListener("visibilitychange", visibilityChanged);
   setInterval(() => feed.updateTimes(Date.now()), TIMES_EVERY);
+}
+
+/** The browser may show the page again as it was, long after; by then somebody else may be signed in. */
+function hide() {
+  session?.close();
+  login?.forget();
 }
 
 /** On hiding too: the frame that was to show the waiting rows may never come. */
@@ -251,7 +272,9 @@ function visibilityChanged() {
   session?.refresh().catch(() => {});
 }
 
-userIds = await learnUserIds();
+const facts = await patiently(serverFacts);
+userIds = new UserIds(facts.userIdType);
 $("user").classList.toggle("wide", userIds.type === "uuid");
-openFromAddress();
+if (facts.auth === "jwt") askWhoIsThere();
 listen();
+await begin();

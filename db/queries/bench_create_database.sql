@@ -1,0 +1,2 @@
+-- Parameter: the name, put in as an identifier.
+CREATE DATABASE {database}

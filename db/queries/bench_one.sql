@@ -1,0 +1,2 @@
+-- Parameters: user, message.
+INSERT INTO public.notifications (user_id, message) VALUES (%(user)s, %(message)s)

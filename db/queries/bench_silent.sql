@@ -1,0 +1,1 @@
+SET rowcast.notify = 'off'

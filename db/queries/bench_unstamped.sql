@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM public.notifications WHERE seq IS NULL)

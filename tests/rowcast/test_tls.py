@@ -1,0 +1,103 @@
+"""HTTPS: certificates that fit and that don't, their renewal, and handshakes that never end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from core.clock import SystemClock
+from core.errors import ConfigurationError
+from rowcast.door import Bounds
+from rowcast.serving import ServerName
+from rowcast.tls import Certificate, certificate
+from tests.certificates import make_certificate, trusting
+from tests.rowcast.served import GET, at_kernel, served, server
+from tests.rowcast.small_app import App
+from tests.waiting import until
+
+__all__ = ["server"]
+
+
+async def ask(port: int, context: ssl.SSLContext) -> tuple[str | None, str | None]:
+    """Ask once over TLS: the protocol it was, by ALPN and by version."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+    told: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    if told.selected_alpn_protocol() != "h2":
+        writer.write(GET)
+        await reader.readuntil(b"ok")
+    writer.transport.abort()
+    return told.selected_alpn_protocol(), told.version()
+
+
+async def test_https_with_the_protocols_that_the_server_speaks(server: ServerName, tmp_path: Path) -> None:
+    certfile, keyfile = make_certificate(tmp_path)
+    app = App()
+    async with served(app, server, Bounds(tls=Certificate(certfile, keyfile, SystemClock()).context)) as (port, _):
+        best = "h2" if server == "hypercorn" else "http/1.1"
+        assert await ask(port, trusting(certfile, "h2", "http/1.1")) == (best, "TLSv1.3")
+        assert await ask(port, trusting(certfile, "http/1.1")) == ("http/1.1", "TLSv1.3")
+        assert await ask(port, trusting(certfile)) == (None, "TLSv1.3")
+        old = trusting(certfile)
+        old.maximum_version = ssl.TLSVersion.TLSv1_2
+        assert await ask(port, old) == (None, "TLSv1.2")
+    assert {scope["scheme"] for scope in app.asked} == {"https"}
+
+
+async def test_a_handshake_that_never_ends_is_ended(
+    server: ServerName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rowcast.door.HANDSHAKE_TIMEOUT", 0.3)
+    certfile, keyfile = make_certificate(tmp_path)
+    async with served(App(), server, Bounds(tls=Certificate(certfile, keyfile, SystemClock()).context)) as (port, _):
+        for said in (b"", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(said)
+            async with asyncio.timeout(3):
+                await asyncio.wait({asyncio.ensure_future(_end(reader))})
+            writer.close()
+        await until(lambda: not at_kernel(port), timeout=2)
+
+
+async def _end(reader: asyncio.StreamReader) -> None:
+    with suppress(ConnectionResetError):
+        await reader.read()
+
+
+def test_a_renewed_certificate_is_taken_up_and_a_broken_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rowcast.tls.LOOK", 0.0)
+    certfile, keyfile = make_certificate(tmp_path)
+    held = Certificate(certfile, keyfile, SystemClock())
+    first = held.context(("h2",))
+    assert held.context(("h2",)) is first
+    certfile.write_text("half written")
+    assert held.context(("h2",)) is first
+    make_certificate(tmp_path)
+    os.utime(keyfile)
+    assert held.context(("h2",)) is not first
+
+
+def test_what_is_no_certificate_is_told_with_what_to_do(tmp_path: Path) -> None:
+    certfile, keyfile = make_certificate(tmp_path)
+    _, other = make_certificate(tmp_path, "other")
+    nonsense = tmp_path / "nonsense"
+    nonsense.write_text("?")
+    clock = SystemClock()
+    assert certificate(None, None, clock) is None
+    for one, two, words in (
+        (certfile, None, "KEYFILE.*is not"),
+        (None, keyfile, "CERTFILE.*is not"),
+        (tmp_path / "none", keyfile, "can't read"),
+        (certfile, tmp_path, "can't read"),
+        (certfile, other, "is not that of"),
+        (nonsense, keyfile, "PEM"),
+        (certfile, nonsense, "PEM"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            certificate(one, two, clock)

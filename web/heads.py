@@ -1,0 +1,43 @@
+"""Bounds the head of a request before anything reads it: servers bound only what has not come whole."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+
+from web.problems import Problem
+from web.refusals import Cap, Refusals
+
+# Of a field, beside its name and value: ": " and the end of the line; of the first line what is in no scope.
+_FIELD, _LINE = 4, 16
+
+
+class BoundedHeads:
+    """`app`, for requests whose line and headers together are no longer than `longest` bytes (0: any)."""
+
+    def __init__(self, app: ASGIFramework, longest: int, refusals: Refusals) -> None:
+        self._app = app
+        self._longest = longest
+        self._refusals = refusals
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """One request, as ASGI has it."""
+        if scope["type"] == "http" and 0 < self._longest < _length(scope):
+            self._refusals.count(Cap.HEADER_BYTES)
+            await self._refuse(send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _refuse(self, send: ASGISendCallable) -> None:
+        detail = f"The line and the headers of the request are longer than the {self._longest} bytes that this server takes. Send fewer cookies."
+        answer = Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail).response()
+        body = await answer.get_data(as_text=False)
+        headers = [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
+        await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _length(scope: HTTPScope) -> int:
+    line = len(scope["raw_path"]) + len(scope["query_string"]) + _LINE
+    return line + sum(len(name) + len(value) + _FIELD for name, value in scope["headers"])

@@ -1,0 +1,42 @@
+"""An id for each request and one for its connection, in every line that is logged for it. The request's goes back in the header X-Request-ID.
+
+They are made here and never taken from the request: an id that a client chooses could pass its lines off as another's.
+"""
+
+from __future__ import annotations
+
+import zlib
+from contextvars import ContextVar
+from itertools import count
+
+from hypercorn.typing import WWWScope
+from structlog.contextvars import bind_contextvars
+
+from core.clock import Clock
+
+HEADER = "X-Request-ID"
+_current: ContextVar[str | None] = ContextVar("request id", default=None)
+
+
+class RequestIds:
+    """Of one process: a part drawn at its start, and a number."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._process = f"{int(clock.jitter(0, 2**32 - 1)):08x}"
+        self._numbers = count(1)
+
+    def begin(self, scope: WWWScope) -> None:
+        """From here on, in this task and those it starts, lines carry `request` and `connection`: which process, and which client's socket."""
+        request = f"{self._process}-{next(self._numbers)}"
+        _current.set(request)
+        bind_contextvars(request=request, connection=self._connection(scope))
+
+    def _connection(self, scope: WWWScope) -> str:
+        """The same for all requests of a connection; says nothing of the address to who only has the log."""
+        client = scope.get("client") or ("", 0)
+        return f"{zlib.crc32(f'{self._process} {client[0]} {client[1]}'.encode()):08x}"
+
+
+def current_request_id() -> str | None:
+    """That of the request being answered, None outside of one."""
+    return _current.get()
