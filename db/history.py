@@ -115,6 +115,14 @@ class History:
         rows = await self._read(self._urgent, "reread", parameters, at_least, several(user_ids))
         return _page(rows)
 
+    async def below_newest(self, user_id: str, keep: int, *, after: int, upto: int, unread: bool = False) -> int | None:
+        """The seq below the newest `keep` rows of what `replay` would read; None if that is no more than these."""
+        parameters = {"user_id": user_id, "after": after, "upto": upto, "unread": unread, "keep": keep}
+        async with borrow(self._pool, doing="looking where a long backlog is to be cut") as session:
+            reading = Reading(session, one_user(user_id))
+            rows = await (await reading.execute(query("below_newest"), parameters, prepare=False)).fetchall()
+        return rows[0][0] - 1 if len(rows) > 1 else None
+
     async def oldest(self) -> int | None:
         """The lowest seq kept, None if there is none."""
         async with borrow(self._pool, doing="looking for the oldest row") as session:

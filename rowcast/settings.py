@@ -26,7 +26,7 @@ from web.addresses import TrustedProxies
 
 PREFIX = "ROWCAST_"
 # What bounds one user, address, stream or request.
-CAPS = ("streams_per_user", "streams_per_address", "requests_per_address", "query_timeout")
+CAPS = ("streams_per_user", "streams_per_address", "requests_per_address", "replay_rows", "query_timeout")
 # What nobody may see; each can also be in a file.
 SECRETS = ("database_url", "redis_url", "jwt_key", "token")
 # What counts with auth jwt only.
@@ -161,6 +161,11 @@ class Settings(BaseSettings):
         100,
         ge=0,
         description="Requests a second that one address may make of each, /healthz and /readyz left out; 0 for any number.",
+    )
+    replay_rows: int = Field(
+        1_000_000,
+        ge=0,
+        description="Rows that one connection is sent of what it missed: of more, the newest, after a `reset`; 0 for any number.",
     )
     query_timeout: float = Field(
         10.0,

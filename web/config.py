@@ -12,12 +12,13 @@ from web.addresses import NOBODY_TRUSTED, TrustedProxies
 class Caps:
     """What one user, one address and one request may have of this process; 0: any number.
 
-    Of streams that are open, of requests in a second, and of seconds with Postgres.
+    Of streams that are open, of requests in a second, of rows that one connection is sent of what it missed, and of seconds with Postgres.
     """
 
     streams_per_user: int = 0
     streams_per_address: int = 0
     requests_per_address: int = 0
+    replay_rows: int = 0
     query_timeout: float = 10.0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import ExitStack, aclosing
+from functools import partial
 from typing import cast
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPResponseStartEvent, HTTPScope, Scope
@@ -50,6 +51,7 @@ class Front:
         self._hub = hub
         self._history = history
         self._clock = clock
+        self._cut = partial(refusals.count, Cap.REPLAY_ROWS)
         self._open = OpenStreams(Cap.STREAMS_PER_USER, config.caps.streams_per_user, refusals)
         self._ids = RequestIds(clock)
 
@@ -101,7 +103,14 @@ class Front:
         if not counted.enter_context(self._open.entered(user_id)):
             return self._later(busy_retry)
         stream = Stream(
-            self._hub, self._history, self._config, self._clock, user_id=user_id, start=start, caller=caller
+            self._hub,
+            self._history,
+            self._config,
+            self._clock,
+            user_id=user_id,
+            start=start,
+            caller=caller,
+            cut=self._cut,
         )
         return stream.frames()
 

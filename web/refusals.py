@@ -25,6 +25,7 @@ class Cap(StrEnum):
     HEADER_BYTES = "header_bytes"
     HTTP2_FLOODS = "http2_floods"
     QUERY_TIMEOUT = "query_timeout"
+    REPLAY_ROWS = "replay_rows"
     REQUESTS_PER_ADDRESS = "requests_per_address"
     SLOW_READERS = "slow_readers"
     STREAMS_PER_ADDRESS = "streams_per_address"

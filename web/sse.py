@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 
 from core.events import NOTIFICATION, Event
 
+PIECE = 64 * 1024
 HEARTBEAT = b":\n"
 _KIND = re.compile("[a-z_]+")
 _LINE_END = re.compile("\r\n|\r|\n")
@@ -19,6 +21,21 @@ _LINE_END = re.compile("\r\n|\r|\n")
 def event(item: Event) -> bytes:
     """The frame of a stamped row. A notification has no `event:` line, every other kind has one."""
     return frame(item.body, seq=item.seq, kind=None if item.kind == NOTIFICATION else item.kind)
+
+
+def pieces(items: Sequence[Event]) -> Iterator[tuple[int, bytes]]:
+    """The frames of these rows in pieces of some 64 KiB, a row in one, each with the seq of its last row.
+
+    What a client that does not read leaves waiting in a server is then a piece, not a page.
+    """
+    frames: list[bytes] = []
+    size = 0
+    for item in items:
+        frames.append(event(item))
+        size += len(frames[-1])
+        if size >= PIECE or item is items[-1]:
+            yield item.seq, b"".join(frames)
+            frames, size = [], 0
 
 
 def hello(seq: int) -> bytes:

@@ -7,7 +7,7 @@ else it reads on from Postgres first, and so it does whenever its mailbox overfl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -68,13 +68,16 @@ class Stream:
         user_id: str,
         start: Start,
         caller: Caller = ANYBODY,
+        cut: Callable[[], None] = lambda: None,
     ) -> None:
+        """`cut` is called if the client missed more rows than it is sent."""
         self._hub = hub
         self._history = history
         self._config = config
         self._clock = clock
         self._user_id = user_id
         self._caller = caller
+        self._cut = cut
         self._position = (
             start if isinstance(start, int) else None
         )  # what the client says it has, until it was looked at
@@ -83,6 +86,7 @@ class Stream:
         self._last = _first_after(start)  # everything above, and only that, is still to be written
         self._written: int | None = None  # the last id on the wire
         self._row_by_row = False
+        self._most = config.caps.replay_rows  # of what the client missed; not of what comes while it reads that
 
     async def frames(self) -> AsyncIterator[bytes]:
         """The bytes of the stream, from the first `retry:` to a clean end. Neither Postgres nor Redis makes this raise."""
@@ -140,10 +144,13 @@ class Stream:
             if self._last >= upto:
                 return
             page = await self._page(bucket, upto)
+        if reset := await self._limit(page, upto):
+            yield reset
+            page = await self._page(bucket, upto)
         while not mailbox.ending and page.pruned_seq <= max(first.pruned_seq, self._last):
-            if page.events:
-                self._last = page.events[-1].seq
-                yield self._at(self._last, b"".join(map(sse.event, page.events)))
+            for last, piece in sse.pieces(page.events):
+                self._last = last
+                yield self._at(last, piece)
             if not page.more:
                 self._last = upto
                 return
@@ -205,6 +212,17 @@ class Stream:
         if position is not None and page.rejoin is not None:
             return await self._reset_to("future", page.rejoin)
         return None
+
+    async def _limit(self, page: Page, upto: int) -> bytes | None:
+        """On the first page: of a backlog that is too long only the newest rows are sent; say so, and go to the position below them."""
+        most, self._most = self._most, 0
+        if not most or not (page.more or len(page.events) > most):
+            return None
+        below = await self._history.below_newest(self._user_id, most, after=self._last, upto=upto, unread=self._unread)
+        if below is None:
+            return None
+        self._cut()
+        return await self._reset_to("limit", below)
 
     async def _reset_to(self, reason: str, seq: int) -> bytes:
         self._last = seq

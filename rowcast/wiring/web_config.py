@@ -22,6 +22,7 @@ def web_config(settings: Settings) -> WebConfig:
             streams_per_user=settings.streams_per_user,
             streams_per_address=settings.streams_per_address,
             requests_per_address=settings.requests_per_address,
+            replay_rows=settings.replay_rows,
             query_timeout=settings.query_timeout,
         ),
         trusted_proxies=TrustedProxies.parse(settings.trusted_proxies),

@@ -217,6 +217,16 @@ async def test_history_where_few_hear_most(hot: str, generic: bool, user: int, r
     assert looked_at(nodes) <= rows
 
 
+@pytest.mark.parametrize("unread", [False, True])
+@pytest.mark.parametrize(("user", "rows"), [(7, 12), (1, 103)])
+async def test_where_a_backlog_is_cut(hot: str, generic: bool, user: int, rows: int, unread: bool) -> None:
+    """No more is looked at than is kept, however long the history is."""
+    asked = {"user_id": user, "after": 0, "upto": ROWS, "unread": unread, "keep": 100}
+    async with reading(hot, one_user(str(user))) as web:
+        nodes = await plan_of(web, "below_newest", asked, generic=generic)
+    assert looked_at(nodes) <= rows
+
+
 def many(users: list[int], **more: object) -> dict[str, object]:
     """Parameters of replay_many.sql, as db.history gives them for so many streams."""
     count = len(users)

@@ -96,7 +96,8 @@ class Load:
                 await stream.until(lambda stream=stream: _newest(stream) > number, timeout=left)  # type: ignore[misc]
             except TimeoutError:
                 raise AssertionError(
-                    f"{within:g} s after row {number} {stream.url} has {_newest(stream)}, written are {self.writer.number}"
+                    f"{within:g} s after row {number} {stream.url} has {_newest(stream)}, written are {self.writer.number}; "
+                    f"{stream.connections} connections, {stream.ends} ended, last answers {stream.statuses[-5:]}"
                 ) from None
         took = time.monotonic() - began
         _log.info("every stream has a row of its own again after %.2f s", took)
