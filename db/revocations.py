@@ -38,7 +38,9 @@ class Revocation:
 
 
 class RevocationList:
-    """The list, and how far one reader has read it, over a pool that nobody else makes wait.
+    """The list, and how far one reader has read it, over a pool of one session that nobody else makes wait.
+
+    Of one: whatever comes over another session is read from the start, as it may lead to another server.
 
     Every method raises DatabaseUnavailableError.
     """

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-DEADLINE = 15.0
+DEADLINE = 30.0
 _LINE_END = re.compile("\r\n|\r|\n")
 
 

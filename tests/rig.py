@@ -20,7 +20,7 @@ import psycopg
 from tests import leaks
 from tests.parts import ROOT, SERVER
 
-READY = 15.0
+READY = 30.0
 # All clients of a test come from one address, and many of them are one user.
 UNCAPPED = {"requests_per_address": "0", "streams_per_address": "0", "streams_per_user": "0"}
 

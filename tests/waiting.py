@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-DEADLINE = 15.0
+DEADLINE = 30.0
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], *, timeout: float = DEADLINE) -> None:
-    """Wait for a state that nobody announces: look again on every few turns of the event loop."""
+    """Wait for a state that nobody announces: look again on every few turns of the event loop, then ever more seldom."""
+    pause = 0.002
     async with asyncio.timeout(timeout):
         while True:
             found = condition()
@@ -20,7 +21,8 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], *, timeout: flo
                 found = await found
             if found:
                 return
-            await asyncio.sleep(0.002)  # the one place that looks again; everything else awaits something
+            await asyncio.sleep(pause)  # the one place that looks again; everything else awaits something
+            pause = min(pause * 1.1, 0.03)
 
 
 async def turns(count: int = 20) -> None:

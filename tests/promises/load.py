@@ -24,7 +24,8 @@ KEY = "load"  # of the writer's own rows
 EVERYONE = 10  # each row of a number that this divides is for everyone
 # Bursts with pauses between: the bridge is asleep, busy and on its way from one to the other, again and again.
 BURST = 50
-PAUSE = 0.1
+# A pause is at least as long as the burst before it took, so that a slow machine is not simply overrun.
+PAUSE = 0.2
 
 
 @dataclass
@@ -45,10 +46,12 @@ class Writer:
         while not self._stopping:
             try:
                 async with self.own.sql() as sql:
+                    began = time.monotonic()
                     while not self._stopping:
                         await self._insert(sql)
                         if self.number % BURST == 0:
-                            await asyncio.sleep(self.pause)
+                            await asyncio.sleep(max(self.pause, time.monotonic() - began))
+                            began = time.monotonic()
             except psycopg.Error as error:
                 self.refused.append(str(error))
                 await asyncio.sleep(0.1)  # Postgres itself is in trouble; a client would wait, too

@@ -35,7 +35,11 @@ HEARTBEAT = re.compile(rb"^:$", re.MULTILINE)
 
 
 class FalseClock:
-    """The time of day of one host; only that, for nobody's monotonic clock ever jumps."""
+    """The time of day of one host; only that, for nobody's monotonic clock ever jumps.
+
+    libfaketime shows the true time to the signal handler of a process that waits. So a Postgres that is behind takes every session
+    for idle after ten seconds and ends it, as no real one does; who leads then changes by itself.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self._file = folder / name
@@ -108,9 +112,7 @@ async def test_clocks_that_jump_by_an_hour_change_nothing() -> None:
             for dying in (leader, standby):
                 with clocks["bridge"].worn():
                     fresh = await own.bridge()
-                # Not always following: libfaketime shows the true time to a signal handler of a process that waits, so Postgres, an
-                # hour behind, takes sessions for idle and ends them, and who leads changes by itself.
-                await fresh.logged("leader.")
+                await fresh.logged("leader.")  # following or, see FalseClock, leading
                 await dying.kill()
                 await load.flows(within=HEALS)
             load.writer.unharmed()
@@ -172,6 +174,6 @@ async def test_a_frozen_leader_is_replaced_within_15_s_though_postgres_thinks_it
             await load.flows(within=HEALS)
             await ready(url, web, timeout=HEALS)
             leader.send(SIGCONT)
-            await leader.logged("leader.following", timeout=30)
+            await leader.logged("connection.lost", timeout=30)
             await load.flows(within=HEALS)
             load.writer.unharmed()

@@ -123,7 +123,7 @@ async def test_a_log_that_can_t_be_written_panics_postgres_and_loses_nothing_it_
         url, web = await own.web()
         async with under_load(own, url) as load:
             server.limit_files(1 << 20)
-            await until(lambda: server.log.count("PANIC") > 3)
+            await until(lambda: server.log.count("PANIC") > 3, timeout=60)
             assert "postgres" in await unready(url, web)
             server.limit_files(None)
             await load.flows(within=HEALS)

@@ -117,8 +117,9 @@ async def _run(
     async with open_pool(DatabaseConfig(database), name="web") as pool, AsyncExitStack() as running_parts:
         revocations = None
         if verifier is not None:
+            one = await running_parts.enter_async_context(open_pool(DatabaseConfig(database, 1), name="revocations"))
             revocations = Revocations(
-                RevocationList(pool), Revoked(), SystemClock(), end_streams=_no_streams, ring=_nobody
+                RevocationList(one), Revoked(), SystemClock(), end_streams=_no_streams, ring=_nobody
             )
             await running_parts.enter_async_context(running(revocations.run()))
             verifier = RevocableVerifier(verifier, revocations)
