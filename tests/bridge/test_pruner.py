@@ -99,6 +99,7 @@ async def test_only_the_leader_prunes_and_who_takes_over_goes_on(
             await until_rows(sql, 0)
 
 
+@pytest.mark.slow
 async def test_what_was_viewed_of_rows_that_are_gone_goes_once_a_day(database: str, sql: Connection) -> None:
     """Every entry is looked at for it."""
     clock = QuickClock()

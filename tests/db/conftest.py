@@ -1,4 +1,4 @@
-"""The tests of db/ run on every version of Postgres that is to be had, each with a database of its own."""
+"""The tests of db/ run on the newest and the oldest version of Postgres that is to be had, or on all, each with a database of its own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from psycopg import AsyncConnection
 from db.connect import Connection, session
 from rowcast.embedded import Server
 from tests.db.databases import Databases
-from tests.versions import postgres_of_version
+from tests.versions import postgres_of_version, pytest_generate_tests
 
-__all__ = ["postgres_of_version"]
+__all__ = ["postgres_of_version", "pytest_generate_tests"]
 
 
 @pytest.fixture(scope="session")

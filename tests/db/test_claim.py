@@ -16,6 +16,8 @@ from tests.db.databases import Databases
 from tests.db.rows import EVERYONE, in_order, insert, lock
 from tests.waiting import until
 
+pytestmark = pytest.mark.every_postgres
+
 [NOTIFICATIONS] = SOURCES
 
 

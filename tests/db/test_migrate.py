@@ -20,6 +20,8 @@ from db.migrations import latest, migration_files
 from tests.db.databases import Databases
 from tests.waiting import until
 
+pytestmark = pytest.mark.every_postgres
+
 
 def quiet(_: str) -> None:
     """Nobody listens."""

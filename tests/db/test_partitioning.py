@@ -22,6 +22,8 @@ from rowcast.embedded.binaries import postgres_programs
 from tests.db.plans import plan_of
 from tests.db.rows import EVERYONE, in_order, insert, lock
 
+pytestmark = pytest.mark.every_postgres
+
 PAGE = Path(__file__).parents[2] / "docs" / "partitioning.md"
 BEFORE, CONVERT, ROOM, NEXT, LET_GO = re.findall(r"```sql\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 P0, P1, P2 = 5, 10_000_000, 20_000_000

@@ -34,7 +34,7 @@ FULL_BATCH = claim_parameters(batch=1000)
 
 STATISTICS = [pytest.param("analyzed"), pytest.param("not analyzed", marks=pytest.mark.slow)]
 
-pytestmark = pytest.mark.parametrize("generic", [False, True], ids=["custom", "generic"])
+pytestmark = [pytest.mark.parametrize("generic", [False, True], ids=["custom", "generic"]), pytest.mark.every_postgres]
 
 
 @pytest.fixture(scope="module", params=STATISTICS)

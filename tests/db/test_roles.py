@@ -35,6 +35,8 @@ from db.queries import query
 from db.revocations import RevocationList
 from tests.db.databases import Databases
 
+pytestmark = pytest.mark.every_postgres
+
 ROOT = Path(__file__).parents[2]
 
 

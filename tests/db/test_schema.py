@@ -10,6 +10,8 @@ from db.migrate import migrate
 from tests.db.databases import Databases
 from tests.db.schema import HEADER, SCHEMA, dump, written
 
+pytestmark = pytest.mark.every_postgres
+
 
 @pytest.mark.parametrize("user_id_type", UserIdType)
 def test_schema_is_what_the_migrations_build(databases: Databases, user_id_type: UserIdType) -> None:

@@ -33,6 +33,7 @@ TEXTS = [
 DATA: list[Any] = [None, {}, {"\u2028\n\n": "\r\ndata: x"}, [1, 2.5, True, None], "text", 0, 10**400]
 
 
+@pytest.mark.slow
 async def test_every_text_arrives_byte_for_byte_by_every_way_and_no_text_makes_an_event(
     own: Rig, valkey: Server
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.rig import Rig, free_port
 from tests.waiting import until
 from tests.web.inbox import chromium, inbox
@@ -54,6 +56,7 @@ async def test_a_plain_event_source_resumes_by_itself(own: Rig) -> None:
         )
 
 
+@pytest.mark.slow
 async def test_the_page_shows_what_is_left_when_history_was_pruned_while_it_was_away(own: Rig) -> None:
     """A reset loads the list anew: what is gone goes from the page, and an unread row that was kept stays on it."""
     await own.bridge()

@@ -33,6 +33,7 @@ async def test_a_killed_web_process_loses_and_doubles_nothing(own: Rig) -> None:
             _, web = await own.web(port=port)
 
 
+@pytest.mark.slow
 async def test_a_killed_bridge_is_replaced_by_the_one_that_stands_by(own: Rig) -> None:
     first = await own.bridge()
     await first.logged("leader.leading")
@@ -65,6 +66,7 @@ async def test_a_frozen_leader_is_replaced_within_15_s_and_does_no_harm_when_it_
         await frozen.logged("leader.following")
 
 
+@pytest.mark.slow
 async def test_two_web_processes_serve_the_same_user_and_one_may_stop(own: Rig) -> None:
     await own.bridge()
     one, stopping = await own.web()
@@ -80,6 +82,7 @@ async def test_two_web_processes_serve_the_same_user_and_one_may_stop(own: Rig) 
             assert len(both) == len(set(both))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_redis_that_restarts_empty_loses_nothing(databases: Databases, number: signal.Signals) -> None:
     with folder() as state, databases.migrated() as address:
@@ -119,6 +122,7 @@ async def _kill_clients(redis_url: str, name: bytes) -> None:
                 await redis.client_kill_filter(_id=client["id"])
 
 
+@pytest.mark.slow
 async def test_buckets_keep_every_streams_order_rows_for_everyone_included(own: Rig) -> None:
     """Each bucket has its own marks and its own copy of a row for everyone; users 1 to 3 are in three of eight."""
     migrate(own.database_url, buckets=8, say=lambda _: None)
@@ -130,6 +134,7 @@ async def test_buckets_keep_every_streams_order_rows_for_everyone_included(own: 
         await ready(two, web)
 
 
+@pytest.mark.slow
 async def test_ended_database_sessions_are_made_anew(own: Rig) -> None:
     """pg_terminate_backend of every session of bridge and web: LISTEN, claim, read, pool."""
     bridge = await own.bridge()
@@ -206,6 +211,7 @@ async def test_sigterm_ends_a_bridge_in_every_state(own: Rig) -> None:
     assert mark == (0,), "a leader that leaves sets the doorbell to busy: nobody is there to hear it"
 
 
+@pytest.mark.slow
 async def test_a_web_process_that_starts_before_its_postgres_lives_and_becomes_ready() -> None:
     with folder() as state, embedded_valkey() as valkey:
         server = start_postgres(state)
@@ -246,6 +252,7 @@ async def test_inserts_neither_fail_nor_wait_while_bridge_and_web_are_gone(own: 
         await stream.receives(*map(str, range(100)), timeout=20)
 
 
+@pytest.mark.slow
 async def test_a_claim_that_always_fails_is_told_once_and_retried_ever_more_seldom(own: Rig) -> None:
     """A user's own UPDATE trigger runs inside the claim; and delivery goes on by itself once it is gone."""
     bridge = await own.bridge()
@@ -269,6 +276,7 @@ async def test_a_claim_that_always_fails_is_told_once_and_retried_ever_more_seld
         await stream.receives("refused at first")
 
 
+@pytest.mark.slow
 async def test_a_database_that_became_unfit_is_named_in_the_log(own: Rig) -> None:
     bridge = await own.bridge()
     await bridge.logged("leader.leading")

@@ -21,6 +21,7 @@ POOL = 3
 NAMES = [f"rowcast-{name}" for name in ("web", "backlog", "reread", "claim", "listen", "read", "prune")]
 
 
+@pytest.mark.slow
 async def test_clients_move_from_process_to_process_and_get_each_row_once(own: Rig) -> None:
     """Nothing is sticky: each connection is another process's, which goes on where the last one ended."""
     await own.bridge()

@@ -40,6 +40,7 @@ async def test_rows_of_others_pass_a_mass(own: Rig, fault: str) -> None:
         await _judge(own, streams)
 
 
+@pytest.mark.slow
 async def test_a_row_for_everyone_is_passed_by_nobody(own: Rig) -> None:
     """It shares a stream with each row of the mass, and with each row of others that comes after it."""
     await own.bridge()

@@ -41,6 +41,7 @@ async def test_a_hundred_thousand_rows_of_a_thousand_users_in_one_transaction_ar
         assert bulk == sorted(bulk)
 
 
+@pytest.mark.slow
 async def test_rows_that_were_frozen_before_any_bridge_saw_them_are_delivered(own: Rig) -> None:
     """Row 16: an xmin that is gone is no reason to leave a row behind."""
     bridge = await own.bridge()
@@ -58,6 +59,7 @@ async def test_rows_that_were_frozen_before_any_bridge_saw_them_are_delivered(ow
         await stream.receives("before", "one", "two", "three", "after")
 
 
+@pytest.mark.slow
 async def test_an_id_sequence_set_back_reorders_and_loses_nothing_that_was_committed(own: Rig) -> None:
     """Row 16: INSERTs fail while ids are taken, as they would without us; those that succeed arrive in the order of commits."""
     await own.bridge()

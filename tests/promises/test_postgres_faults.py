@@ -52,6 +52,7 @@ async def test_a_backend_killed_for_want_of_memory_takes_every_session_with_it_a
         assert server.log.count("all server processes terminated") == 3
 
 
+@pytest.mark.slow
 async def test_a_doorbell_ended_every_100_ms_delays_rows_and_loses_none(own: Rig) -> None:
     """Row 6: pg_terminate_backend of the LISTEN session, for three seconds."""
     bridge = await own.bridge()

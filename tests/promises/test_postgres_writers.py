@@ -66,6 +66,7 @@ async def _for_seconds(seconds: float) -> AsyncIterator[int]:
         number += 1
 
 
+@pytest.mark.slow
 async def test_nothing_of_an_abort_arrives_whatever_caused_it(own: Rig) -> None:
     """Row 11: statement_timeout, a deadlock's victim, an error in a function, a savepoint, a session that was ended."""
     async with following(own, 1, 1) as (_, [stream, _]):
@@ -160,6 +161,7 @@ async def _commit_and_be_cut(cut: Wire) -> AsyncIterator[str]:
                     yield message
 
 
+@pytest.mark.slow
 async def test_transactions_for_many_users_in_opposite_orders_never_deadlock_over_us(own: Rig) -> None:
     """Row 15: and whoever marks their rows as viewed at once, in whatever order, waits for no more than the other."""
     await own.bridge()

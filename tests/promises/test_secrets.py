@@ -72,6 +72,7 @@ def _told(answers: list[httpx.Response], secrets: set[str]) -> list[str]:
     return [one for one in said if any(secret in one for secret in secrets)]
 
 
+@pytest.mark.slow
 async def test_refusals_and_failures_tell_none(own: Rig) -> None:
     leaks.private(PRIVATE)
     await own.bridge()

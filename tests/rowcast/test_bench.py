@@ -57,6 +57,7 @@ def figures(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for outcome in report["outcomes"] for one in outcome["figures"]}
 
 
+@pytest.mark.slow
 def test_fanout_on_servers_of_ones_own(tmp_path: Path, servers: dict[str, str]) -> None:
     """Ours, the bare endpoint, the ceiling: each has a figure a round, with its unit; the machine and the versions are named."""
     report = quick(tmp_path, "fanout", "startup", **servers)

@@ -75,6 +75,7 @@ def test_killed_it_leaves_nothing_running_and_loses_no_row(place: Path) -> None:
         assert second.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.slow
 def test_killed_while_it_makes_the_database_the_next_one_just_works(place: Path) -> None:
     with up(place) as first:
         first.said("Starting Postgres")
@@ -86,6 +87,7 @@ def test_killed_while_it_makes_the_database_the_next_one_just_works(place: Path)
         assert second.end() == 0
 
 
+@pytest.mark.slow
 def test_a_second_one_on_the_same_data_says_who_holds_it(running: Up) -> None:
     second = rowcast("up", "--port", "0", cwd=running.folder)
     assert second.returncode == 1

@@ -96,6 +96,7 @@ async def test_readiness_follows_the_hub(site: Site) -> None:
     assert (await site.http.get("/healthz")).status_code == 200
 
 
+@pytest.mark.slow
 async def test_without_postgres_a_web_lives_says_so_and_recovers(site: Site) -> None:
     await site.shut_database()
     paths = ("/notifications?user_id=1", "/read/x", "/write/a/b/1", "/notifications/1")

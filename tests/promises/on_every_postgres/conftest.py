@@ -1,4 +1,4 @@
-"""The running Rowcast of these tests, and those that they start, on each version of Postgres in turn."""
+"""The running Rowcast of these tests, and those that they start, on one version of Postgres after the other."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 
 from rowcast.embedded import Server
 from tests.db.databases import Databases
-from tests.versions import postgres_of_version
+from tests.versions import postgres_of_version, pytest_generate_tests
 
-__all__ = ["postgres_of_version"]
+__all__ = ["postgres_of_version", "pytest_generate_tests"]
 
 
 @pytest.fixture(scope="session")

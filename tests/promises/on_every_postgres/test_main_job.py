@@ -13,6 +13,8 @@ from psycopg.types.json import Jsonb
 
 from tests.event_source import open_stream
 
+pytestmark = pytest.mark.every_postgres
+
 
 async def test_an_insert_reaches_the_open_stream(stream_url: str, database_url: str, user: int) -> None:
     async with open_stream(stream_url) as stream:
@@ -121,7 +123,7 @@ async def test_a_row_for_everyone_reaches_every_user_in_order(
         assert not {"one", "two"} & set(theirs.messages)
 
 
-@pytest.mark.parametrize("size", [7_999, 8_000, 100_000, 1_000_000, 5_000_000])
+@pytest.mark.parametrize("size", [7_999, 8_000, 100_000, 1_000_000, pytest.param(5_000_000, marks=pytest.mark.slow)])
 async def test_rows_larger_than_a_notify_payload_arrive_whole(
     stream_url: str, database_url: str, user: int, size: int
 ) -> None:
@@ -134,6 +136,7 @@ async def test_rows_larger_than_a_notify_payload_arrive_whole(
         assert stream.messages == [body]
 
 
+@pytest.mark.slow
 async def test_20_000_rows_inserted_at_once_all_arrive_in_order(stream_url: str, database_url: str, user: int) -> None:
     async with open_stream(stream_url) as stream:
         await stream.live()

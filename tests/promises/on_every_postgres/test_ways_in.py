@@ -18,6 +18,8 @@ from tests.db.test_partitioning import BEFORE, CONVERT, psql
 from tests.event_source import EventSource, open_stream
 from tests.rig import Rig
 
+pytestmark = pytest.mark.every_postgres
+
 
 @pytest.mark.parametrize(
     "statement",
