@@ -287,7 +287,25 @@ def _health() -> Schema:
         "/readyz": {
             "get": operation("health", "readyz", says=("Fit to serve?", fitness), answers=fit, problems=(503,))
         },
+        "/metrics": {"get": _metrics()},
     }
+
+
+def _metrics() -> Operation:
+    description = (
+        "Of this one process: its open streams, and what was refused because of each cap. Needs the scope `admin`."
+    )
+    counted = {
+        "200": {"description": "As Prometheus reads it.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    }
+    return operation(
+        "health",
+        "metrics",
+        says=("Counters", description),
+        answers=counted,
+        problems=(),
+        security=needs(Scope.ADMIN),
+    )
 
 
 def _pages() -> Schema:

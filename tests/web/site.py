@@ -14,6 +14,7 @@ from typing import Any, LiteralString, cast
 
 import httpx
 import psycopg
+from prometheus_client import CollectorRegistry
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -33,6 +34,7 @@ from web.auth.revocations import RevocableVerifier, Revocations
 from web.auth.revoked import Revoked
 from web.config import WebConfig
 from web.routes.events import events_blueprint
+from web.routes.metrics import metrics_blueprint
 
 
 @dataclass
@@ -124,8 +126,8 @@ async def _run(
             await running_parts.enter_async_context(running(revocations.run()))
             verifier = RevocableVerifier(verifier, revocations)
         gate = Gate(config, verifier, SystemClock())
-        streams = events_blueprint(config.user_id_type)
-        app = create_app(config, gate, pool, marks, streams, revocations=revocations)
+        blueprints = events_blueprint(config.user_id_type), metrics_blueprint(CollectorRegistry())
+        app = create_app(config, gate, pool, marks, *blueprints, revocations=revocations)
         await serve_until(app, [listener], stop, server=cast(ServerName, SERVER))
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 from werkzeug.routing import Rule
 
 from core.clock import SystemClock
@@ -22,12 +23,13 @@ from web.auth.gate import Gate
 from web.config import WebConfig
 from web.openapi import openapi_document
 from web.routes.events import events_blueprint
+from web.routes.metrics import metrics_blueprint
 
 ALL = "read view send"
 OPEN = {"healthz", "readyz", "inbox", "docs", "openapi", "end_session"}
 # What the token of one user gets that asks for what is another's.
 ANOTHERS = {
-    **dict.fromkeys(("stream", "list", "viewed", "revoke"), 403),
+    **dict.fromkeys(("stream", "list", "viewed", "revoke", "metrics"), 403),
     **dict.fromkeys(("read", "mark", "delete", "read_key"), 404),
     "create": 201,
     "write": 200,
@@ -90,7 +92,8 @@ def test_each_is_open_or_says_what_becomes_of_others() -> None:
 def test_each_route_is_in_the_document() -> None:
     config = WebConfig()
     gate = Gate(config, cast(Verifier, object()), SystemClock())
-    app = create_app(config, gate, cast(Pool, None), Marks(), events_blueprint(config.user_id_type))
+    blueprints = events_blueprint(config.user_id_type), metrics_blueprint(CollectorRegistry())
+    app = create_app(config, gate, cast(Pool, None), Marks(), *blueprints)
     served = {_pattern(rule, method) for rule in app.url_map.iter_rules() for method in rule.methods or ()}
     told = {(operation.method, operation.path.partition("{")[0]) for operation in OPERATIONS.values()}
     assert {one for one in served if one[0] not in {"HEAD", "OPTIONS"}} == told | {("GET", "/static/")}
