@@ -33,6 +33,10 @@ class _Anything(BaseConverter):
     part_isolating = False
 
 
+# Seconds in which the whole body of a request must have come.
+BODY_TIMEOUT = 30
+
+
 def create_app(
     config: WebConfig,
     gate: Gate,
@@ -51,6 +55,7 @@ def create_app(
     app = App(__name__, static_folder=None)
     app.request_class = DrainedRequest
     app.config["MAX_CONTENT_LENGTH"] = config.body_bytes or None
+    app.config["BODY_TIMEOUT"] = BODY_TIMEOUT
     app.url_map.converters["anything"] = _Anything
     app.url_map.merge_slashes = False  # /read/a%2F%2Fb is a key, not a path to be tidied
     register_problems(app, refusals or Refusals(clock))

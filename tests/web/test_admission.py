@@ -13,6 +13,7 @@ from rowcast.embedded import Server
 from tests.db.databases import Databases
 from tests.event_source import open_stream
 from tests.web.served import Client, Served, serving
+from web import app as app_module
 from web.addresses import TrustedProxies
 from web.config import Caps, WebConfig
 from web.limiter import MOST_COUNTS, Limiter
@@ -184,6 +185,21 @@ async def test_metrics_tell_of_streams_and_of_each_cap(databases: Databases, val
         assert 'rowcast_refusals_total{cap="streams_per_user"} 1.0' in answer.text
         assert 'rowcast_refusals_total{cap="requests_per_address"} 0.0' in answer.text
         assert "rowcast_streams 1.0" in answer.text
+
+
+async def test_a_body_that_comes_a_byte_at_a_time_is_given_up(
+    databases: Databases, valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it never rests for long, and is told so at once when it ends."""
+    monkeypatch.setattr(app_module, "BODY_TIMEOUT", 0.5)
+    async with serving(databases, valkey, WebConfig()) as served, served.client() as slow:
+        slow.ask("POST /notifications", "Content-Type: application/json", "Content-Length: 100", body="{")
+        began = served.air.clock.now()
+        answer = asyncio.create_task(slow.until(b" 408 "))
+        while not answer.done() and served.air.clock.now() < began + 5:
+            slow.writer.write(b" ")
+            await asyncio.sleep(0.1)  # how slow it is
+        assert (await answer).startswith(b"HTTP/1.1")
 
 
 async def test_a_body_over_the_cap_is_counted(databases: Databases, valkey: Server) -> None:
