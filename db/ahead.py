@@ -25,13 +25,15 @@ def prepare(session: psycopg.Connection[Any], migration: str, say: Callable[[str
 def _build_born_index(session: psycopg.Connection[Any], say: Callable[[str], None]) -> None:
     row = session.execute(query("born_ahead"), {"large": LARGE}).fetchone()
     large, half_built = row or (False, False)
+    if half_built:
+        session.execute(query("lock_timeout"), {"timeout": "0"})  # no INSERT queues up behind this wait
+        session.execute(query("born_drop"))
+        session.execute(query("lock_timeout"), {"timeout": "3s"})
     if not large:
         return
     session.execute(query("born_column"))
     say("Building an index while writers go on: the table is read, and transactions that run now are waited for.")
     # No INSERT queues up behind this wait.
     session.execute(query("lock_timeout"), {"timeout": "0"})
-    if half_built:
-        session.execute(query("born_drop"))
     session.execute(query("born_index"))
     session.execute(query("lock_timeout"), {"timeout": "3s"})

@@ -14,6 +14,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import class_row
 
@@ -70,7 +71,8 @@ def migrate(
         done = _applied(session, survey)
         _preflight(survey, done, files, user_id_type=user_id_type, roles=roles)
         with _without_leader(session, buckets if done else None):
-            new = _apply(session, done, files, user_id_type, say)
+            with _as_owner(session, survey if done else None):
+                new = _apply(session, done, files, user_id_type, say)
             _set_buckets(session, buckets, say)
         if roles:
             _grant(session, say)
@@ -121,6 +123,20 @@ def _apply(
             ) from error
         say(f"Applied {migration.id}.")
     return tuple(migration.id for migration in pending)
+
+
+@contextmanager
+def _as_owner(session: Session, survey: Survey | None) -> Iterator[None]:
+    """Act as the role that has the table, if a superuser or another member of it migrates: what is made now must be its own like all else."""
+    if survey is None or survey.owner in (None, survey.role):
+        yield
+        return
+    session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(survey.owner)))
+    try:
+        yield
+    finally:
+        if not session.closed and not session.broken:
+            session.execute("RESET ROLE")
 
 
 @contextmanager

@@ -21,9 +21,11 @@ from rowcast.connections import Accepted, Connections
 Count = Callable[[str], None]
 Factory = Callable[[], asyncio.BaseProtocol]
 
-# Seconds that a TLS handshake, or its farewell, may take.
+# Seconds that a TLS handshake, or its farewell with all that is still to be sent, may take.
 HANDSHAKE_TIMEOUT = 10.0
-FAREWELL_TIMEOUT = 2.0
+FAREWELL_TIMEOUT = 15.0
+# Bytes that may wait in a process for one connection, before whoever writes has to wait.
+MOST_UNSENT = 1 << 16
 # Seconds that a full process leaves new connections to others on the same socket, before it turns away those still there.
 DEFER = 0.1
 _AT_ONCE = 64
@@ -61,6 +63,7 @@ class Door:
         self._bounds = bounds
         self._factory = factory
         self._protocols = protocols
+        self._connecting: set[asyncio.Task[None]] = set()
         self._spare = -1
         self._later: asyncio.TimerHandle | None = None
         self._tasks: asyncio.TaskGroup
@@ -81,6 +84,8 @@ class Door:
                 finally:
                     self.close()
                     watching.cancel()
+                    for connecting in self._connecting:
+                        connecting.cancel()  # a handshake would be waited for
                     self.connections.cut_all()
         finally:
             self._give_spare()
@@ -124,7 +129,9 @@ class Door:
     def _admit(self, made: socket.socket) -> None:
         made.setblocking(False)
         own = self.connections.accepted(made)
-        self._tasks.create_task(self._connect(own), name="connection")
+        connecting = self._tasks.create_task(self._connect(own), name="connection")
+        self._connecting.add(connecting)
+        connecting.add_done_callback(self._connecting.discard)
 
     async def _connect(self, own: Accepted) -> None:
         tls = self._bounds.tls and self._bounds.tls(self._protocols)
@@ -140,6 +147,8 @@ class Door:
             own.cut()
         else:
             own.transport = transport
+            # TLS would keep half a megabyte for who does not read.
+            transport.set_write_buffer_limits(high=MOST_UNSENT)
 
     def _full(self) -> bool:
         return 0 < self._bounds.connections <= self.connections.count

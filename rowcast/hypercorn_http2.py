@@ -11,7 +11,8 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, EndBody, Request
+from hypercorn.protocol.events import Body, EndBody, Request, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.utils import filter_pseudo_headers
@@ -34,6 +35,11 @@ class _Buffer(StreamBuffer):
     """What one stream was given and its client has not made room for. (Hypercorn's lets go of who waits each time it is asked for nothing.)"""
 
     popped = 0
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will be put in."""
+        return self._complete
 
     async def pop(self, max_length: int) -> bytes:
         length = min(len(self.buffer), max_length)
@@ -89,6 +95,21 @@ class Http2(H2Protocol):
     async def handle(self, event: Event) -> None:
         if not (self.closed and isinstance(event, RawData)):
             await super().handle(event)
+        if isinstance(event, Closed):
+            for buffer in list(self.stream_buffers.values()):
+                await buffer.close()  # whoever waits for room there would do so for ever
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        if isinstance(event, StreamClosed) and self._unfinished(event.stream_id):
+            with suppress(ProtocolError):  # it has ended meanwhile
+                self.connection.reset_stream(event.stream_id, ErrorCodes.INTERNAL_ERROR)
+            await self._flush()
+        await super().stream_send(event)
+
+    def _unfinished(self, stream_id: int) -> bool:
+        """Has the app ended an answer that it had not given whole? The client would wait for the rest."""
+        buffer = self.stream_buffers.get(stream_id)
+        return isinstance(buffer, _Buffer) and not buffer.ended
 
     def let_go(self) -> None:
         """The connection has ended, in whatever way."""
@@ -106,6 +127,12 @@ class Http2(H2Protocol):
             self.connection.reset_stream(stream_id, ErrorCodes.CANCEL)
         await self._close_stream(stream_id)
         await self._flush()
+        await self._rest()
+
+    async def _rest(self) -> None:
+        """After a stream that was reset, of which its app says no more: the connection may be idle now."""
+        if not self.streams and not self.closed:
+            await self.send(Updated(idle=True))
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:
@@ -140,6 +167,7 @@ class Http2(H2Protocol):
                     await stream.handle(EndBody(stream_id=stream_id))
             case h2.events.StreamReset(stream_id=int(stream_id)):
                 await self._close_stream(stream_id)
+                await self._rest()
             case h2.events.WindowUpdated():
                 await self._window_updated(event.stream_id)
             case h2.events.RemoteSettingsChanged():

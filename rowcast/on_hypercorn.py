@@ -167,7 +167,10 @@ class _Connection(TCPServer):
             if event.idle and self.context.terminated.is_set():
                 self.finish()
         else:
-            await super().protocol_send(event)
+            try:
+                await super().protocol_send(event)
+            except OSError:  # the network lost the client while it was written to
+                await self.protocol.handle(Closed())
 
     async def _read_data(self) -> None:
         while not self.reader.at_eof():

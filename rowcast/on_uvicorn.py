@@ -71,8 +71,12 @@ class _Protocol(H11Protocol):
             self._wait_for_request(HEAD_TIMEOUT)
 
     def on_response_complete(self) -> None:
+        done = self.cycle
         super().on_response_complete()
-        self._wait_for_request(IDLE_TIMEOUT)
+        if self.cycle is done:  # else the next request was there already, and is being answered
+            self._wait_for_request(IDLE_TIMEOUT)
+        elif self._late:
+            self._late.cancel()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """What h11 says of it: 431 for a head that is too long, 501 for a coding it does not know."""

@@ -14,6 +14,8 @@ from core.errors import ConfigurationError
 
 _log = structlog.get_logger("tls")
 
+# What the servers offer by ALPN: Hypercorn, uvicorn, and one that offers nothing.
+SPOKEN = (("h2", "http/1.1"), ("http/1.1",), ())
 # Seconds between looks at the files.
 LOOK = 30.0
 
@@ -36,10 +38,10 @@ class Certificate:
         self._certfile = certfile
         self._keyfile = keyfile
         self._clock = clock
-        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
         self._looked = clock.now()
         self._seen = self._look()
-        self._context(())
+        # All that a server asks for, now: the files may be half renewed when its first client comes.
+        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {one: self._context(one) for one in SPOKEN}
 
     def context(self, protocols: Sequence[str]) -> ssl.SSLContext:
         """For the next connection, which may speak one of these protocols (of ALPN)."""
@@ -82,7 +84,7 @@ class Certificate:
                 )
         try:
             context.load_cert_chain(self._certfile, self._keyfile, password=_no_password)
-        except ssl.SSLError as error:
+        except OSError as error:  # which an SSLError is; or no descriptor is left, or a file has gone
             raise ConfigurationError(_explained(error, self._certfile, self._keyfile)) from error
         return context
 
@@ -93,7 +95,9 @@ def _no_password() -> str:
     )
 
 
-def _explained(error: ssl.SSLError, certfile: Path, keyfile: Path) -> str:
+def _explained(error: OSError, certfile: Path, keyfile: Path) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return f"{_spelled('certfile')} and {_spelled('keyfile')}: can't read {str(certfile)!r} and {str(keyfile)!r}: {error.strerror}."
     if error.reason == "KEY_VALUES_MISMATCH":
         return (
             f"{_spelled('keyfile')}: the key in {str(keyfile)!r} is not that of the certificate in {str(certfile)!r}."

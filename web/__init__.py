@@ -20,7 +20,7 @@ Who is asking: `auth`, a package with a map of its own. From where, and not for 
 `refusals`    caps that were reached: counted, and told once a minute
 
 The resources:
-`heads`, `incoming`   the request: its head bounded, and read to its end even when it is refused
+`heads`, `incoming`, `leaving`   the request: its head bounded, and read to its end even when it is refused
 `params`, `body`, `models`   what came in by URL and body: checked, or refused with a sentence
 `routes`      one module for each resource, each makes a blueprint
 `answers`, `problems`   JSON out; every error as RFC 9457 problem+json

@@ -17,6 +17,7 @@ from web.config import WebConfig
 from web.front import stream_start
 from web.hardening import added_headers
 from web.incoming import PATIENCE
+from web.leaving import while_there
 from web.limiter import Limiter
 from web.open_streams import OpenStreams
 from web.problems import Problem
@@ -60,7 +61,10 @@ class Admission:
             await self._refuse(scope, receive, send, stream=stream)
         elif stream:
             with self._streams.entered(who) as admitted:
-                await (app(scope, receive, send) if admitted else self._end_at_once(scope, send))
+                if admitted:
+                    await app(scope, receive, send)
+                else:
+                    await while_there(receive, self._end_at_once(scope, send))
         else:
             await app(scope, receive, send)
 
@@ -77,7 +81,7 @@ class Admission:
         self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable, *, stream: bool
     ) -> None:
         if stream:
-            await self._end_at_once(scope, send)
+            await while_there(receive, self._end_at_once(scope, send))
             return
         await _drain(receive)
         most = self._config.caps.requests_per_address
@@ -86,6 +90,9 @@ class Admission:
             f"More than {most} requests a second came from your address. Wait a second, then go on more slowly.",
             Retry_After="1",
         )
+        await while_there(receive, self._tell(problem, scope, send))
+
+    async def _tell(self, problem: Problem, scope: HTTPScope, send: ASGISendCallable) -> None:
         await send(_head(scope, self._config.cors_origins, problem))
         await _end(send, b"" if scope["method"] == "HEAD" else problem.document())
 

@@ -56,6 +56,7 @@ def create_app(
     app.request_class = DrainedRequest
     app.config["MAX_CONTENT_LENGTH"] = config.body_bytes or None
     app.config["BODY_TIMEOUT"] = BODY_TIMEOUT
+    app.config["RESPONSE_TIMEOUT"] = None  # who takes nothing is cut by rowcast.connections; who is slow gets all
     app.url_map.converters["anything"] = _Anything
     app.url_map.merge_slashes = False  # /read/a%2F%2Fb is a key, not a path to be tidied
     register_problems(app, refusals or Refusals(clock))

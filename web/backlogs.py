@@ -126,8 +126,10 @@ class Backlogs:
             reading.answer(_stopping())
             raise
         now = self._clock.now()
-        if now - began > PATIENCE / 2 and len(self._apart) < MOST_APART:
-            self._apart[one.user_id] = now + APART
+        if now - began > PATIENCE / 2:
+            self._apart = {user: until for user, until in self._apart.items() if until >= now}
+            if len(self._apart) < MOST_APART:
+                self._apart[one.user_id] = now + APART
         reading.answer(page)
 
     def _is_apart(self, user_id: str) -> bool:

@@ -6,7 +6,6 @@ through all of them. Here it is one task that writes and one that waits for the 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import ExitStack, aclosing
 from functools import partial
@@ -25,6 +24,7 @@ from web.auth.headers import path_of
 from web.config import WebConfig
 from web.hardening import added_headers
 from web.hub import Hub
+from web.leaving import while_there
 from web.open_streams import OpenStreams
 from web.problems import Problem
 from web.refusals import Cap, Refusals
@@ -33,10 +33,6 @@ from web.routes.events import HEADERS, asked_for
 from web.stream import Stream, busy_retry, retry_after
 
 _PREFIX = "/events/"
-
-
-class _GoneError(Exception):
-    """The client has left."""
 
 
 class Front:
@@ -72,14 +68,11 @@ class Front:
     async def _stream(
         self, frames: AsyncIterator[bytes], scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                leaving = tasks.create_task(_gone(receive), name="stream's client")
-                await send(stream_start(scope, self._config.cors_origins))
-                await _write(frames, send)
-                leaving.cancel()
-        except* _GoneError:
-            pass
+        await while_there(receive, self._answer(frames, scope, send))
+
+    async def _answer(self, frames: AsyncIterator[bytes], scope: HTTPScope, send: ASGISendCallable) -> None:
+        await send(stream_start(scope, self._config.cors_origins))
+        await _write(frames, send)
 
     async def _frames(self, scope: HTTPScope, counted: ExitStack) -> AsyncIterator[bytes] | None:
         """The stream that is asked for, or a short one to say that it is to be asked for again later; None if that is for Quart to answer.
@@ -133,10 +126,3 @@ async def _write(frames: AsyncIterator[bytes], send: ASGISendCallable) -> None:
         async for chunk in frames:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _gone(receive: ASGIReceiveCallable) -> None:
-    """Wait for the client to leave, whatever it may send until then."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    raise _GoneError

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
+from web.leaving import while_there
 from web.problems import Problem
 from web.refusals import Cap, Refusals
 
@@ -25,7 +26,7 @@ class BoundedHeads:
         """One request, as ASGI has it."""
         if scope["type"] == "http" and 0 < self._longest < _length(scope):
             self._refusals.count(Cap.HEADER_BYTES)
-            await self._refuse(send)
+            await while_there(receive, self._refuse(send))
         else:
             await self._app(scope, receive, send)
 

@@ -142,6 +142,7 @@ class Stream:
         if reset := await self._reset(first):
             yield reset
             if self._last >= upto:
+                self._most = 0
                 return
             page = await self._page(bucket, upto)
         if reset := await self._limit(page, upto):
@@ -151,6 +152,8 @@ class Stream:
             for last, piece in sse.pieces(page.events):
                 self._last = last
                 yield self._at(last, piece)
+                if mailbox.ending:
+                    return
             if not page.more:
                 self._last = upto
                 return

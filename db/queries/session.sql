@@ -13,9 +13,10 @@ FROM (VALUES
     ('idle_in_transaction_session_timeout', %(timeout)s),
     ('tcp_user_timeout', %(timeout)s),
     ('quote_all_identifiers', 'off'),
+    ('rowcast.user', ''),
     ('rowcast.users', '*'), -- for a login that is in rowcast_web too: see roles.sql
     ('enable_bitmapscan', 'off'),
     ('enable_seqscan', 'off'),
     ('jit', 'off')
 ) AS s (name, value)
-WHERE s.name IN (SELECT name FROM pg_catalog.pg_settings) OR s.name = 'rowcast.users' -- transaction_timeout came with Postgres 17
+WHERE s.name IN (SELECT name FROM pg_catalog.pg_settings) OR s.name LIKE 'rowcast.%%' -- transaction_timeout came with Postgres 17

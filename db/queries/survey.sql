@@ -36,7 +36,7 @@ SELECT
     coalesce(pg_catalog.pg_has_role(n.relowner, 'USAGE'), true) AS owns,
     pg_catalog.pg_get_userbyid(n.relowner)::text AS owner,
     coalesce((
-        SELECT jsonb_object_agg(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod))
+        SELECT pg_catalog.jsonb_object_agg(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod))
         FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = n.oid AND a.attnum > 0 AND NOT a.attisdropped
     ), '{{}}') AS columns
 FROM (VALUES (1)) AS one (row)

@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
+import psycopg.sql
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from core.errors import ConfigurationError, DatabaseUnavailableError, DatabaseUnfitError
 from core.user_ids import UserIdType
@@ -230,3 +232,24 @@ def wait_for(observer: psycopg.Connection[tuple[object, ...]], statement: bytes)
     """Ask the server until the statement returns something else than zero."""
     while (row := observer.execute(statement).fetchone()) and not row[0]:
         observer.execute("SELECT pg_sleep(0.01)")
+
+
+def test_a_superuser_who_migrates_leaves_all_to_the_owner(databases: Databases, empty: str) -> None:
+    """Else a function of one owner would use tables of the other, and INSERTs fail."""
+    with databases.login() as name, psycopg.connect(empty, autocommit=True) as superuser:
+        login = psycopg.sql.Identifier(name)
+        [(database,)] = superuser.execute("SELECT current_database()").fetchall()
+        grant = psycopg.sql.SQL("GRANT CREATE ON DATABASE {} TO {}; GRANT CREATE ON SCHEMA public TO {}")
+        superuser.execute(grant.format(psycopg.sql.Identifier(database), login, login))
+        owner = make_conninfo(empty, user=name, password="test")
+        migrate(owner, say=lambda _: None, files=migration_files()[:5])
+        migrate(empty, roles=True, say=lambda _: None)
+        strangers = superuser.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'rowcast'::regnamespace AND relowner <> %(owner)s::regrole "
+            "UNION SELECT proname FROM pg_proc WHERE pronamespace = 'rowcast'::regnamespace AND proowner <> %(owner)s::regrole",
+            {"owner": name},
+        ).fetchall()
+        superuser.execute(
+            psycopg.sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER; DROP OWNED BY {}").format(login, login)
+        )
+        assert strangers == []

@@ -185,7 +185,7 @@ async def test_the_web_does_its_work(web: str, bridge: str) -> None:
     ],
 )
 def test_the_web_does_nothing_else(web: str, statement: LiteralString) -> None:
-    refuses(web, statement)
+    refuses(make_conninfo(web, options="-c rowcast.users=*"), statement)
 
 
 @pytest.fixture

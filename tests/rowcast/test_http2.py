@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import h2.events
 import h2.settings
@@ -66,6 +66,61 @@ async def test_a_stream_that_its_client_ends_is_noticed_and_no_other(tmp_path: P
         await client.until(lambda: client.data(again) == b"ok")
         client.writer.transport.abort()
         await until(lambda: app.streams == 0, timeout=2)
+
+
+async def test_a_connection_whose_last_stream_was_reset_waits_no_longer_than_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rowcast.on_hypercorn.IDLE_TIMEOUT", 0.3)
+    async with talking(App(), tmp_path, Counts()) as (client, _, _):
+        one = client.get("/quiet")
+        await client.flush()
+        await client.until(lambda: len(client.data(one)) == len(CHUNK))
+        client.connection.reset_stream(one)
+        await client.flush()
+        await client.until(lambda: False, timeout=3)
+        assert client.ended
+
+
+async def test_an_answer_that_the_app_leaves_unfinished_is_ended(tmp_path: Path) -> None:
+    """Or an EventSource would wait for the rest, and not come back."""
+
+    class Failing(App):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] != "http":
+                return await super().__call__(scope, receive, send)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+            raise RuntimeError("as an app fails")
+
+    async with talking(Failing(), tmp_path, Counts()) as (client, _, _):
+        one = client.get("/")
+        await client.flush()
+        await client.until(lambda: client.has(h2.events.StreamReset, one), timeout=3)
+        assert not client.has(h2.events.StreamEnded, one)
+
+
+async def test_what_waits_for_a_window_ends_with_its_connection(tmp_path: Path) -> None:
+    """Of an app, too, that does not listen for the end of its client."""
+
+    class Deaf(App):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                await send({"type": "http.response.body", "body": b"all of it", "more_body": False})
+            else:
+                await super().__call__(scope, receive, send)
+
+    async with talking(Deaf(), tmp_path, Counts(), begin=False) as (client, _, _):
+        client.connection.initiate_connection()
+        client.connection.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        await client.flush()
+        before = len(asyncio.all_tasks())
+        one = client.get("/")
+        await client.flush()
+        await client.until(lambda: client.status(one) == "200")
+        client.writer.transport.abort()
+        await until(lambda: len(asyncio.all_tasks()) < before)
 
 
 async def test_a_body_that_comes_after_its_answer_hurts_nobody(tmp_path: Path) -> None:

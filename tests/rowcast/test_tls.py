@@ -14,8 +14,9 @@ from core.clock import SystemClock
 from core.errors import ConfigurationError
 from rowcast.door import Bounds
 from rowcast.serving import ServerName
-from rowcast.tls import Certificate, certificate
+from rowcast.tls import LOOK, SPOKEN, Certificate, certificate
 from tests.certificates import make_certificate, trusting
+from tests.clocks import HandClock
 from tests.rowcast.served import GET, at_kernel, served, server
 from tests.rowcast.small_app import App
 from tests.waiting import until
@@ -46,6 +47,30 @@ async def test_https_with_the_protocols_that_the_server_speaks(server: ServerNam
         old.maximum_version = ssl.TLSVersion.TLSv1_2
         assert await ask(port, old) == (None, "TLSv1.2")
     assert {scope["scheme"] for scope in app.asked} == {"https"}
+
+
+def test_files_that_are_half_renewed_before_the_first_client_comes_hurt_nobody(tmp_path: Path) -> None:
+    certfile, keyfile = make_certificate(tmp_path)
+    clock = HandClock()
+    kept = Certificate(certfile, keyfile, clock)
+    keyfile.write_text("half of a key")
+    clock.advance(LOOK)
+    for protocols in SPOKEN:
+        assert kept.context(protocols)
+    keyfile.unlink()
+    clock.advance(LOOK)
+    assert kept.context(SPOKEN[0])
+
+
+async def test_a_stop_waits_for_no_handshake(server: ServerName, tmp_path: Path) -> None:
+    certfile, keyfile = make_certificate(tmp_path)
+    loop = asyncio.get_running_loop()
+    async with served(App(), server, Bounds(tls=Certificate(certfile, keyfile, SystemClock()).context)) as (port, _):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        await until(lambda: len(at_kernel(port)) > 0)
+        stopped = loop.time()
+    assert loop.time() - stopped < 5, "no more than a stop may take"
+    writer.close()
 
 
 async def test_a_handshake_that_never_ends_is_ended(

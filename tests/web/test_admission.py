@@ -12,8 +12,10 @@ import pytest
 from rowcast.embedded import Server
 from tests.db.databases import Databases
 from tests.event_source import open_stream
+from tests.waiting import until
 from tests.web.served import Client, Served, serving
 from web import app as app_module
+from web import incoming
 from web.addresses import TrustedProxies
 from web.config import Caps, WebConfig
 from web.limiter import MOST_COUNTS, Limiter
@@ -192,6 +194,7 @@ async def test_a_body_that_comes_a_byte_at_a_time_is_given_up(
 ) -> None:
     """Though it never rests for long, and is told so at once when it ends."""
     monkeypatch.setattr(app_module, "BODY_TIMEOUT", 0.5)
+    monkeypatch.setattr(incoming, "PATIENCE", 0.5)
     async with serving(databases, valkey, WebConfig()) as served, served.client() as slow:
         slow.ask("POST /notifications", "Content-Type: application/json", "Content-Length: 100", body="{")
         began = served.air.clock.now()
@@ -202,6 +205,21 @@ async def test_a_body_that_comes_a_byte_at_a_time_is_given_up(
         given_up = answer.done()
         answer.cancel()
         assert given_up
+
+
+async def test_who_is_refused_and_goes_on_sending_holds_nothing(databases: Databases, valkey: Server) -> None:
+    """More pieces of a body than the server's queue for the app takes, and nobody who reads them."""
+
+    def talking() -> int:
+        return sum(task.get_name() == "client" for task in asyncio.all_tasks())
+
+    async with serving(databases, valkey, capped(streams_per_address=1)) as served, served.client() as first:
+        await opened(first)
+        async with served.client() as second:
+            second.ask("GET /events/1", "Transfer-Encoding: chunked", body="1\r\nx\r\n" * 40)
+            await second.until(b"retry: ")
+            assert talking() == 2
+        await until(lambda: talking() == 1, timeout=10)
 
 
 async def test_a_body_over_the_cap_is_counted(databases: Databases, valkey: Server) -> None:

@@ -68,12 +68,15 @@ class Asked:
 
 
 def path_of(scope: HTTPScope) -> str:
-    """The path, decoded, from its slash on; also of a request as proxies get it, with the whole URL. `*` and what is no URL are no path of ours."""
+    """The path, decoded, from its slash on; also of a request as proxies get it, with the whole URL. `*` and what is no URL are no path of ours.
+
+    With one slash, however many there are: routes are found without those at the front, and what guards them must see the same.
+    """
     path = scope["path"]
     if path.startswith("/"):
-        return path
+        return "/" + path.lstrip("/")
     try:
-        return "/" + urlsplit(path).path.removeprefix("/")
+        return "/" + urlsplit(path).path.lstrip("/")
     except ValueError:
         return "/" + path
 
@@ -108,5 +111,5 @@ def _checked(token: str) -> str:
 
 
 def _cookies(text: str) -> Iterable[str]:
-    pairs = (part.strip().partition("=") for part in text.split(";"))
+    pairs = (part.strip(" \t").partition("=") for part in text.split(";"))
     return (value for name, _, value in pairs if name == COOKIE)

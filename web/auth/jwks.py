@@ -168,7 +168,8 @@ def _client() -> httpx.AsyncClient:
 
     headers = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
     try:
-        return httpx.AsyncClient(headers=headers, timeout=PATIENCE, follow_redirects=False)
+        here = {"http://": httpx.AsyncHTTPTransport()}  # only this machine's: its keys are no proxy's to tell
+        return httpx.AsyncClient(headers=headers, timeout=PATIENCE, follow_redirects=False, mounts=here)
     except (ValueError, OSError) as error:
         raise ConfigurationError(
             f"The keys of tokens can't be fetched with this SSL_CERT_FILE or these proxies: {error}"

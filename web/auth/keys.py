@@ -7,9 +7,10 @@ check replaced by a weaker one (RFC 8725 sections 2.1 and 3.1).
 from __future__ import annotations
 
 import base64
-import binascii
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+from cryptography.x509 import load_der_x509_certificate
 
 from core.errors import ConfigurationError
 
@@ -25,6 +27,8 @@ from core.errors import ConfigurationError
 SHORTEST_SECRET = 32
 # Bits. RFC 7518 section 3.3 sets the least; the most keeps one check below a millisecond.
 RSA_BITS = range(2048, 8192 + 1)
+# How OpenSSH writes public keys, and RFC 4716 section 3.2.
+_OTHER_FORM = re.compile(r"""["'\s]*(ssh-|ecdsa-sha2-|sk-ssh-|sk-ecdsa-|-+ ?BEGIN )""")
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
@@ -117,19 +121,35 @@ def fit(key: object) -> Key:
 
 
 def _is_some_public_key(text: str) -> bool:
-    """Is it one that lacks its PEM lines: OpenSSH's, a JWK, or DER in Base64?"""
-    if text.lstrip().startswith(("ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-")):
+    """Is it one, or a certificate, that lacks its PEM lines: OpenSSH's, a JWK, DER in Base64 or hexadecimal?"""
+    if _OTHER_FORM.match(text):
         return True
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return _is_der(text)
+    if isinstance(value, str):
+        return _is_some_public_key(value)
     return isinstance(value, dict) and ("kty" in value or "keys" in value)
 
 
 def _is_der(text: str) -> bool:
-    try:
-        load_der_public_key(base64.b64decode("".join(text.split()), altchars=None, validate=True))
-    except (ValueError, UnsupportedAlgorithm, binascii.Error):
-        return False
-    return True
+    return any(_loads(der) for der in _decoded("".join(text.split()).strip("'")))
+
+
+def _decoded(text: str) -> Iterator[bytes]:
+    """All that it may stand for: Base64 of either alphabet (RFC 4648), with its padding or without, and hexadecimal."""
+    bare = text.rstrip("=")
+    for altchars in (b"+/", b"-_"):
+        with suppress(ValueError):
+            yield base64.b64decode(bare + "=" * (-len(bare) % 4), altchars, validate=True)
+    with suppress(ValueError):
+        yield bytes.fromhex(text.replace(":", ""))
+
+
+def _loads(der: bytes) -> bool:
+    for load in (load_der_public_key, load_der_x509_certificate):
+        with suppress(ValueError, UnsupportedAlgorithm):
+            load(der)
+            return True
+    return False

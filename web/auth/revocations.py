@@ -69,7 +69,7 @@ class Revocations:
         self._ring = ring
         self._clock = clock
         self._looked_at = -math.inf  # when the last look that succeeded was begun
-        self._failing = False
+        self._failing_since = math.inf
         self._woken = asyncio.Event()
         self._added = asyncio.Event()
         self._looked = asyncio.Event()  # set, and replaced, at the end of each look
@@ -120,7 +120,9 @@ class Revocations:
 
     @property
     def _fresh(self) -> bool:
-        return self._failing or self._clock.now() - self._looked_at <= FRESH
+        """Or nothing newer is to be had: Postgres has not answered for longer than anybody would wait for it."""
+        now = self._clock.now()
+        return now - self._looked_at <= FRESH or now - self._failing_since >= PATIENCE
 
     async def _wait_for_look(self) -> None:
         self.wake()
@@ -157,14 +159,14 @@ class Revocations:
         _log.info("revocations.learnt", entries=new, known=len(self._revoked), streams_ended=ended)
 
     def _note_failure(self, error: DatabaseUnavailableError) -> None:
-        if not self._failing:
+        if self._failing_since == math.inf:
             _log.warning("revocations.unread", reason=str(error), hint="what was revoked before is still refused")
-        self._failing = True
+            self._failing_since = self._clock.now()
 
     def _note_success(self, begun: float) -> None:
-        if self._failing:
+        if self._failing_since < math.inf:
             _log.info("revocations.read_again")
-        self._failing = False
+        self._failing_since = math.inf
         self._looked_at = begun
 
     async def _tell(self) -> None:

@@ -30,22 +30,29 @@ export class Login {
   constructor({ entered, left }) {
     Object.assign(this, { entered, left });
     form.addEventListener("submit", (event) => this.#submitted(event));
-    this.#others.onmessage = () => this.look().catch(() => {});
+    this.#others.onmessage = () => this.#changedElsewhere();
   }
 
   /** Asks the server who is signed in, and enters or leaves accordingly; throws a Problem if it does not tell. */
-  async look() {
+  async look(before = this.#who) {
     try {
       this.#enter(await whoIsThere());
     } catch (error) {
       if (!(error instanceof Problem && error.signedOut)) throw error;
-      this.leave(error);
+      this.leave(error, before);
     }
   }
 
-  /** Nobody is signed in any more; `error` is the server's refusal. */
-  leave(error = null) {
-    const text = this.#who && error ? whyLeft(this.#who, error) : null;
+  /** Another tab has signed out, or in as somebody: what is shown here goes first, for the server may not answer. */
+  #changedElsewhere() {
+    const before = this.#who;
+    this.leave();
+    this.look(before).catch(() => {});
+  }
+
+  /** Nobody is signed in any more; `error` is the server's refusal, `before` who was. */
+  leave(error = null, before = this.#who) {
+    const text = before && error ? whyLeft(before, error) : null;
     this.#who = null;
     this.#show(text);
   }

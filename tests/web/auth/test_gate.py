@@ -146,8 +146,9 @@ async def test_a_key_names_the_newest_row_that_its_reader_may_see(locked_site: S
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_cookie_writes_nothing_by_get(locked_site: Site, method: str) -> None:
-    answer = await locked_site.http.request(method, "/write/k/v/1", headers=cookie())
+@pytest.mark.parametrize("slashes", ["/", "//", "////"])
+async def test_a_cookie_writes_nothing_by_get(locked_site: Site, method: str, slashes: str) -> None:
+    answer = await locked_site.http.request(method, f"{locked_site.url}{slashes}write/k/v/1", headers=cookie())
     assert answer.status_code == 401
     assert (await locked_site.http.get("/write/k/v/1", headers=cookie() | bearer(1, "send"))).status_code == 200
 

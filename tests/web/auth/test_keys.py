@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509 import load_pem_x509_certificates
 
 from core.errors import ConfigurationError
+from tests.certificates import make_certificate
 from tests.web.auth.key_server import jwk
 from tests.web.auth.minting import SECRET, private_key, private_pem, public_pem
 from web.auth.keys import read_key
@@ -61,7 +64,18 @@ def test_a_public_key_in_another_form_is_no_secret(algorithm: str) -> None:
     ssh = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     listed = json.dumps(jwk(key, algorithm))
     lines = "\n".join(der[i : i + 64] for i in range(0, len(der), 64))
-    for text in (der, lines, ssh, listed, f'{{"keys":[{listed}]}}'):
+    bare = base64.urlsafe_b64encode(base64.b64decode(der)).decode().rstrip("=")
+    rfc4716 = f"---- BEGIN SSH2 PUBLIC KEY ----\n{ssh.split()[1]}\n---- END SSH2 PUBLIC KEY ----"
+    encoded = der, lines, der.rstrip("="), bare, base64.b64decode(der).hex(), base64.b64decode(der).hex(":")
+    for text in (*encoded, ssh, rfc4716, listed, f'{{"keys":[{listed}]}}', f'"{der}"', f"'{der}'"):
+        assert "other than PEM" in refusal(text)
+
+
+def test_a_certificate_is_no_secret(tmp_path: Path) -> None:
+    """Everybody is shown it. A JWKS has it in x5c."""
+    certfile, _ = make_certificate(tmp_path)
+    der = load_pem_x509_certificates(certfile.read_bytes())[0].public_bytes(Encoding.DER)
+    for text in (base64.b64encode(der).decode(), base64.urlsafe_b64encode(der).decode().rstrip("="), der.hex()):
         assert "other than PEM" in refusal(text)
 
 
