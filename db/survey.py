@@ -156,6 +156,8 @@ def require_shape(survey: Survey) -> UserIdType:
         for name, wanted in COLUMNS.items()
         if survey.columns.get(name) != wanted
     ]
+    if (born := survey.columns.get("born", "xid8")) != "xid8":  # of your own, if it came before migration 0006
+        wrong.append(f"born is {born}, not xid8")
     user_id_type = survey.user_id_type
     if user_id_type is None:
         wrong.append(f"user_id is {survey.columns.get('user_id', 'missing')}, not bigint, uuid or text")

@@ -16,7 +16,7 @@ from core.errors import DatabaseUnavailableError, DatabaseUnfitError
 from core.user_ids import UserIdType
 from db.connect import session
 from db.migrate import migrate
-from db.migrations import latest
+from db.migrations import latest, migration_files
 from db.preflight import DatabaseFacts, Part, inspect
 from db.survey import require_version
 from tests.db.databases import Databases
@@ -130,6 +130,12 @@ def test_a_name_that_is_taken(empty: str) -> None:
 def test_a_schema_of_the_same_name(empty: str) -> None:
     run(empty, "CREATE SCHEMA rowcast", "CREATE TABLE rowcast.mine ()")
     refused(empty, "Schema rowcast of database .* holds mine, but not from `rowcast migrate`")
+
+
+def test_a_column_of_ones_own_that_has_the_name_of_one_to_come(empty: str) -> None:
+    migrate(empty, say=lambda _: None, files=migration_files()[:5])
+    run(empty, "ALTER TABLE public.notifications ADD COLUMN born date")
+    refused(empty, "born is date, not xid8")
 
 
 def test_a_table_that_was_changed(database: str) -> None:
