@@ -176,7 +176,12 @@ LARGE = "(SELECT jsonb_agg(sha512(i::text::bytea)::text) FROM generate_series(1,
 
 
 @pytest.mark.parametrize(
-    "column", ["message = repeat('x', 40000000)", "key = repeat('x', 40000000)", f"data = {LARGE}"]
+    "column",
+    [
+        "message = repeat('x', 40000000)",
+        pytest.param("key = repeat('x', 40000000)", marks=pytest.mark.slow),
+        pytest.param(f"data = {LARGE}", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("role", ["origin", pytest.param("replica", marks=pytest.mark.slow)])
 async def test_a_row_that_could_not_be_read_again_is_refused(connection: Connection, column: str, role: str) -> None:

@@ -255,6 +255,7 @@ async def test_a_confirmation_that_does_not_come_ends_the_connection_however_muc
     assert told.told == ["joined", *arrived(MARKS, b"still heard"), "interrupted"]
 
 
+@pytest.mark.slow
 async def test_a_server_that_takes_the_connection_and_hangs_is_tried_again(
     link: Wire, told: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ async def test_a_reload_and_a_killed_web_process_lose_nothing_and_double_nothing
         await page.shows("after", "while the server was dead", "before")
 
 
+@pytest.mark.slow
 async def test_a_plain_event_source_resumes_by_itself(own: Rig) -> None:
     """`new EventSource(...)` and nothing else, over the death of the server."""
     await own.bridge()

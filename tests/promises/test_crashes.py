@@ -104,6 +104,7 @@ async def test_a_redis_that_restarts_empty_loses_nothing(databases: Databases, n
             valkey.stop()
 
 
+@pytest.mark.slow
 async def test_a_cut_subscription_misses_nothing(own: Rig) -> None:
     """redis-py would hide it; CLIENT KILL, again and again."""
     await own.bridge()
@@ -151,6 +152,7 @@ async def test_ended_database_sessions_are_made_anew(own: Rig) -> None:
     assert bridge.process.returncode is None
 
 
+@pytest.mark.slow
 async def test_a_postgres_killed_under_load_loses_nothing_it_committed() -> None:
     """Crash recovery wipes the NOTIFY queue. With fsync on, as rows must survive it."""
     with folder() as state:
@@ -196,6 +198,7 @@ async def test_sigterm_ends_streams_cleanly_and_the_process_within_5_s(own: Rig,
             assert int(stream.last_event_id) >= position
 
 
+@pytest.mark.slow
 async def test_sigterm_ends_a_bridge_in_every_state(own: Rig) -> None:
     leader = await own.bridge()
     await leader.logged("leader.leading")
@@ -238,6 +241,7 @@ async def test_a_web_process_that_starts_before_its_postgres_lives_and_becomes_r
             server.stop()
 
 
+@pytest.mark.slow
 async def test_inserts_neither_fail_nor_wait_while_bridge_and_web_are_gone(own: Rig) -> None:
     bridge = await own.bridge()
     url, web = await own.web()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 
+import pytest
+
 from core.fail_points import Point
 from tests.event_source import open_stream
 from tests.rig import Process, Rig
@@ -13,6 +15,7 @@ from tests.waiting import until
 LARGE = "x" * (1 << 20)
 
 
+@pytest.mark.slow
 async def test_every_point_is_reached_between_a_start_and_an_end(own: Rig) -> None:
     own.settings["fail_points"] = ",".join(f"{point}=pause:0" for point in Point)
     bridge = await own.bridge()
@@ -36,6 +39,7 @@ async def test_every_point_is_reached_between_a_start_and_an_end(own: Rig) -> No
         assert not reached(process) & others
 
 
+@pytest.mark.slow
 async def test_what_carries_no_rows_is_no_pass(own: Rig) -> None:
     """So that @3 means the third batch of rows, however many heartbeats came between."""
     bridge = await own.bridge(fail_points="bridge.sent=pause:0,bridge.claimed=pause:0")

@@ -217,6 +217,7 @@ async def test_a_transaction_that_keeps_new_rows_locked_delays_their_users_only(
         await one.receives("locked", "behind it", "last", timeout=PROMPT + 1)
 
 
+@pytest.mark.slow
 async def test_repeatable_read_clients_get_a_40001_as_documented_and_nobody_else_notices(own: Rig) -> None:
     """Row 35: an UPDATE of a row that was stamped after the transaction's snapshot; tried again, as such transactions must, it succeeds."""
     await own.bridge()

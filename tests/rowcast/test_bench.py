@@ -79,6 +79,7 @@ def test_fanout_on_servers_of_ones_own(tmp_path: Path, servers: dict[str, str]) 
     assert not (tmp_path / ".rowcast").exists(), "nothing stays"
 
 
+@pytest.mark.slow
 def test_ctrl_c_removes_everything(tmp_path: Path, servers: dict[str, str], databases: Databases) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "rowcast", "bench", "latency", "--quick", "--rounds", "100"],

@@ -96,6 +96,7 @@ def test_what_it_lacks_is_said(databases: Databases) -> None:
     assert "run `rowcast migrate`" in done.stderr
 
 
+@pytest.mark.slow
 def test_stopped_in_the_middle_it_has_done_what_it_said(databases: Databases) -> None:
     with databases.migrated() as url:
         fill(url, 50_000)

@@ -84,6 +84,7 @@ async def test_a_quiet_stream_is_left_alone(server: ServerName) -> None:
         writer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["page", "list"])
 async def test_an_answer_that_nobody_fetches_is_dropped_with_its_connection(server: ServerName, path: str) -> None:
     """Long ones wait with us; a short one with the kernel, which would offer it for as long as the client says it lives."""

@@ -105,6 +105,7 @@ def test_a_port_in_use_is_said_with_what_to_do(place: Path) -> None:
     assert "--port" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["web", "bridge", "valkey", "postgres"])
 def test_a_part_that_died_is_started_again_and_the_ready_file_says_so(running: Up, part: str) -> None:
     before = running.report()
@@ -150,6 +151,7 @@ def test_data_of_another_account_is_not_touched(place: Path) -> None:
     assert [item.name for item in data.iterdir()] == ["lock"]
 
 
+@pytest.mark.slow
 def test_servers_of_ones_own_are_used_instead(running: Up, place: Path) -> None:
     own = running.report()
     with up(

@@ -69,6 +69,7 @@ def test_the_token_that_it_prints_opens_the_stream_of_user_1_and_nothing_else(ru
         curl.kill()
 
 
+@pytest.mark.slow
 def test_send_tail_and_token_need_no_settings_beside_it(running: Up) -> None:
     with tail("7", cwd=running.folder) as following:
         sent = rowcast("send", "7", "hello", cwd=running.folder)

@@ -82,6 +82,7 @@ def alive(url: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bind", "server"),
     [("127.0.0.1:0", "hypercorn"), ("[::1]:0", "hypercorn"), ("localhost:0", "hypercorn"), ("localhost:0", "uvicorn")],
@@ -107,6 +108,7 @@ def test_insecure_allows_other_machines_in(web: Callable[..., Web]) -> None:
     assert started.end(signal.SIGINT) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["hypercorn", "uvicorn"])
 def test_workers_share_a_port_are_replaced_and_end_with_their_parent(web: Callable[..., Web], server: str) -> None:
     started = web("--bind", "127.0.0.1:0", "--workers", "2", "--server", server)

@@ -124,6 +124,7 @@ LOWEST_CONTRAST = """() => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_text_stands_out_in_both_colour_schemes(
     browser: Browser, web_url: str, database_url: str, scheme: Literal["light", "dark"]

@@ -74,6 +74,7 @@ async def test_a_cut_line_loses_nothing_and_doubles_nothing(page: Inbox, web_url
         await page.counts(3)
 
 
+@pytest.mark.slow
 async def test_a_stream_that_died_unnoticed_is_replaced(page: Inbox, web_url: str, database_url: str) -> None:
     async with cable(web_url) as line:
         await page.go(line.url)
@@ -84,6 +85,7 @@ async def test_a_stream_that_died_unnoticed_is_replaced(page: Inbox, web_url: st
         await page.counts(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [None, 502])
 async def test_retry_now_skips_the_countdown(page: Inbox, web_url: str, answer: int | None) -> None:
     """Whether the line breaks or a proxy answers for a server that restarts, after which an EventSource gives up."""
@@ -193,6 +195,7 @@ async def test_older_rows_come_on_request(page: Inbox, web_url: str, database_ur
     await expect(older).to_be_hidden()
 
 
+@pytest.mark.slow
 async def test_thousands_of_live_rows_leave_a_short_list_and_a_true_count(
     page: Inbox, web_url: str, database_url: str
 ) -> None:

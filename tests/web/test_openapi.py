@@ -34,7 +34,7 @@ def _drive(url: str, *options: str, folder: Path) -> None:
 
 def test_the_app_does_what_its_document_says(quiet: Callable[[UserIdType], tuple[str, str]], tmp_path: Path) -> None:
     url, _ = quiet(UserIdType.BIGINT)
-    options = ("--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--generation-deterministic")
+    options = ("--phases", "examples,coverage,fuzzing", "--max-examples", "2", "--generation-deterministic")
     _drive(url, *options, folder=tmp_path)
 
 

@@ -92,6 +92,7 @@ async def test_the_rights_of_rowcast_writer_are_enough(
         await stream.receives("mine")
 
 
+@pytest.mark.slow
 async def test_each_part_with_no_more_rights_than_its_role(own: Rig, databases: Databases) -> None:
     """Bridge, web and writer as members of rowcast_bridge, rowcast_web and rowcast_writer."""
     with (
@@ -131,6 +132,7 @@ async def _following(own: Rig, user: int = 1) -> AsyncIterator[EventSource]:
         yield stream
 
 
+@pytest.mark.slow
 async def test_a_partition_of_the_table(own: Rig) -> None:
     """The recipe of docs/partitioning.md while Rowcast runs, then rows through the parent and straight into the partition."""
     async with _following(own) as stream:
@@ -145,6 +147,7 @@ async def test_a_partition_of_the_table(own: Rig) -> None:
             await stream.receives("before", "through the parent", "into the partition")
 
 
+@pytest.mark.slow
 async def test_logical_replication_brings_rows_once(own: Rig, databases: Databases) -> None:
     """Initial copy and streaming apply from another database; an UPDATE there does not deliver a row again."""
     name = f"pub_{uuid.uuid4().hex[:8]}"
