@@ -121,7 +121,8 @@ def _of_others(_: NotOwnError) -> Response:
 
 
 def _of_keys(error: Exception) -> Response:
-    _log.warning("web.keys_unavailable", reason=str(error))
+    # Once for each request, by whoever invents a key id; web.jwks_failed tells the operator why, once.
+    _log.debug("web.keys_unavailable", reason=str(error))
     return unavailable("Whose token this is can't be told just now. Try again in a few seconds.").response()
 
 
