@@ -56,7 +56,7 @@ def test_a_secret_in_any_text_is_hidden(before: str, form: str, secret: str, aft
 
 
 @settings(max_examples=50)
-@given(TEXTS, st.text(min_size=12).filter(str.isprintable))
+@given(TEXTS, st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), min_size=12))
 def test_any_password_of_a_url_is_hidden(before: str, password: str) -> None:
     """However it is written: percent-encoded as it should be, or as somebody pasted it."""
     marked = f"s3cr3t{password}"
