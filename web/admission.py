@@ -44,11 +44,11 @@ class Admission:
     def before(self, app: App) -> App:
         """The ASGI app that stands in for `app`."""
 
-        async def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Awaitable[None]:
+            """No coroutine of its own: that would be held as long as a stream is open."""
             if scope["type"] == "http":
-                await self._answer(app, scope, receive, send)
-            else:
-                await app(scope, receive, send)
+                return self._answer(app, scope, receive, send)
+            return app(scope, receive, send)
 
         return answer
 

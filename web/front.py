@@ -63,16 +63,15 @@ class Front:
             if frames is None:
                 await self._app(scope, receive, send)
             else:
-                await self._stream(frames, scope, receive, send)
-
-    async def _stream(
-        self, frames: AsyncIterator[bytes], scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        await while_there(receive, self._answer(frames, scope, send))
+                await while_there(receive, self._answer(frames, scope, send))
 
     async def _answer(self, frames: AsyncIterator[bytes], scope: HTTPScope, send: ASGISendCallable) -> None:
+        # All in one coroutine: each frame is held as long as the stream is open, by thousands of them.
         await send(stream_start(scope, self._config.cors_origins))
-        await _write(frames, send)
+        async with aclosing(cast(AsyncGenerator[bytes, None], frames)):
+            async for chunk in frames:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _frames(self, scope: HTTPScope, counted: ExitStack) -> AsyncIterator[bytes] | None:
         """The stream that is asked for, or a short one to say that it is to be asked for again later; None if that is for Quart to answer.
@@ -119,10 +118,3 @@ def stream_start(scope: HTTPScope, cors_origins: frozenset[str]) -> HTTPResponse
         "status": 200,
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
     }
-
-
-async def _write(frames: AsyncIterator[bytes], send: ASGISendCallable) -> None:
-    async with aclosing(cast(AsyncGenerator[bytes, None], frames)):
-        async for chunk in frames:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})

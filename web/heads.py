@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from http import HTTPStatus
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
@@ -22,13 +23,12 @@ class BoundedHeads:
         self._longest = longest
         self._refusals = refusals
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """One request, as ASGI has it."""
+    def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Awaitable[None]:
+        """One request, as ASGI has it; no coroutine of its own, which would be held as long as a stream is open."""
         if scope["type"] == "http" and 0 < self._longest < _length(scope):
             self._refusals.count(Cap.HEADER_BYTES)
-            await while_there(receive, self._refuse(send))
-        else:
-            await self._app(scope, receive, send)
+            return while_there(receive, self._refuse(send))
+        return self._app(scope, receive, send)
 
     async def _refuse(self, send: ASGISendCallable) -> None:
         detail = f"The line and the headers of the request are longer than the {self._longest} bytes that this server takes. Send fewer cookies."
