@@ -61,10 +61,7 @@ class Admission:
             await self._refuse(scope, receive, send, stream=stream)
         elif stream:
             with self._streams.entered(who) as admitted:
-                if admitted:
-                    await app(scope, receive, send)
-                else:
-                    await while_there(receive, self._end_at_once(scope, send))
+                await (app(scope, receive, send) if admitted else self._end_at_once(scope, receive, send))
         else:
             await app(scope, receive, send)
 
@@ -81,7 +78,7 @@ class Admission:
         self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable, *, stream: bool
     ) -> None:
         if stream:
-            await while_there(receive, self._end_at_once(scope, send))
+            await self._end_at_once(scope, receive, send)
             return
         await _drain(receive)
         most = self._config.caps.requests_per_address
@@ -96,8 +93,11 @@ class Admission:
         await send(_head(scope, self._config.cors_origins, problem))
         await _end(send, b"" if scope["method"] == "HEAD" else problem.document())
 
-    async def _end_at_once(self, scope: HTTPScope, send: ASGISendCallable) -> None:
+    async def _end_at_once(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """An EventSource gives up on anything but 200: it is told to come back, and when."""
+        await while_there(receive, self._say_when(scope, send))
+
+    async def _say_when(self, scope: HTTPScope, send: ASGISendCallable) -> None:
         await send(stream_start(scope, self._config.cors_origins))
         await _end(send, sse.retry(busy_retry(self._config, self._clock)))
 
