@@ -156,11 +156,16 @@ async def open_pool(
         if isinstance(connection, Session) and row:
             connection.walled = row[0]
 
+    async def reset(_: Connection) -> None:
+        """Nothing: with a callback the pool's workers take sessions back. A borrower cancelled while it does so itself loses its session."""
+
     pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
         conninfo(config.url, name=name),
         connection_class=Session,
         kwargs={"autocommit": True},
         configure=configure,
+        reset=reset,
+        num_workers=config.pool_size + 1,  # one is free to take sessions back while all others wait for a silent server
         min_size=min(2, config.pool_size),
         max_size=config.pool_size,
         timeout=10,

@@ -33,6 +33,7 @@ class Wire:
         self.port = int(self._reserved.getsockname()[1])
         self.mode = Mode()
         self.opened = 0
+        self.ended = 0
         self.swallowed: dict[Direction, bytearray] = {"up": bytearray(), "down": bytearray()}
         self.retarget(target)
         self.url = _by_way_of(self.port, target)
@@ -111,7 +112,7 @@ class Wire:
                 await self.changed()
 
     async def changed(self) -> None:
-        """Wait for the next mode or the next swallowed bytes."""
+        """Wait for the next mode, the next swallowed bytes or the next end of a connection."""
         await self._changed.wait()
 
     async def passage(self, direction: Direction, size: int) -> None:
@@ -178,6 +179,8 @@ class Wire:
             await connection.run()
         finally:
             self._present.discard(connection)
+            self.ended += 1
+            self._announce()
 
 
 def _directions(up: bool, down: bool) -> frozenset[Direction]:

@@ -7,7 +7,8 @@ import gc
 
 import pytest
 
-from db.connect import session
+from db.connect import DatabaseConfig, borrow, open_pool, session
+from tests.waiting import turns, until
 
 
 async def test_a_cancelled_attempt_to_connect_leaves_no_connection_that_postgres_waits_on() -> None:
@@ -37,3 +38,28 @@ async def test_a_cancelled_attempt_to_connect_leaves_no_connection_that_postgres
             gc.enable()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+@pytest.mark.parametrize("turn", range(6))
+async def test_a_borrower_cancelled_while_it_gives_its_session_back_does_not_lose_it(database: str, turn: int) -> None:
+    """The pool is busy just then: another session of it is going to a borrower who has begun to wait in the same turn of the event loop."""
+    async with open_pool(DatabaseConfig(database, 2), name="test") as pool:
+        enough, borrowed = asyncio.Event(), [asyncio.Event(), asyncio.Event()]
+
+        async def hold(number: int) -> None:
+            async with borrow(pool, doing="testing"):
+                borrowed[number].set()
+                await enough.wait()
+
+        async def wait_for_one() -> None:
+            async with borrow(pool, doing="testing"):
+                pass
+
+        first, second = asyncio.create_task(hold(0)), asyncio.create_task(hold(1))
+        await asyncio.gather(*(each.wait() for each in borrowed))
+        waiting = asyncio.create_task(wait_for_one())
+        enough.set()
+        await turns(turn)
+        second.cancel()
+        await asyncio.wait({first, second, waiting}, timeout=2)
+        await until(lambda: pool.get_stats()["pool_available"] == 2, timeout=2)
