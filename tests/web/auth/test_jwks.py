@@ -322,6 +322,19 @@ async def test_the_server_is_known_by_its_certificate(tmp_path: Path, monkeypatc
             assert await v.user(signed_by("a")) == "1"
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+async def test_no_proxy_is_asked_for_keys_of_this_machine(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could answer with keys of its own, for http has no certificate."""
+    for exemption in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(exemption, raising=False)
+    async with publishing(listed("a")) as server, publishing(listed("a", "EdDSA")) as proxy:
+        monkeypatch.setenv(name, proxy.url.partition("/keys")[0])
+        async with verifying(server.url) as v:
+            assert await v.user(signed_by("a")) == "1"
+            await v.refuses(signed_by("a", "EdDSA"), "key here is for ES256")
+    assert (server.fetches, proxy.fetches) == (1, 0)
+
+
 async def test_logs_say_what_happened_once_and_not_the_url() -> None:
     async with publishing(listed("a"), {"kty": "oct", "k": "hunter2"}) as server:
         with capture_logs() as logs:
