@@ -140,12 +140,17 @@ async def queue_usage(connection: Connection) -> float:
 
 @asynccontextmanager
 async def open_pool(
-    config: DatabaseConfig, *, name: str, ordered: bool = False, statement_timeout: float = BORROW_TIMEOUT
+    config: DatabaseConfig,
+    *,
+    name: str,
+    ordered: bool = False,
+    seldom: bool = False,
+    statement_timeout: float = BORROW_TIMEOUT,
 ) -> AsyncIterator[AsyncConnectionPool[Connection]]:
     """A pool of the web's: a few sessions to the primary, opened in the background, so that Postgres may be away at start.
 
-    `ordered`: for statements that must walk along indexes (ordered_session.sql). After `statement_timeout` seconds Postgres itself
-    ends a statement, also one that we have given up.
+    `ordered`: for statements that must walk along indexes (ordered_session.sql). `seldom`: none is opened before it is
+    asked for. After `statement_timeout` seconds Postgres itself ends a statement, also one that we have given up.
     """
 
     async def configure(connection: Connection) -> None:
@@ -166,7 +171,7 @@ async def open_pool(
         configure=configure,
         reset=reset,
         num_workers=config.pool_size + 1,  # one is free to take sessions back while all others wait for a silent server
-        min_size=min(2, config.pool_size),
+        min_size=0 if seldom else min(2, config.pool_size),
         max_size=config.pool_size,
         timeout=10,
         reconnect_timeout=10,

@@ -40,13 +40,15 @@ class Revocation:
 class RevocationList:
     """The list, and how far one reader has read it, over a pool of one session that nobody else makes wait.
 
-    Of one: whatever comes over another session is read from the start, as it may lead to another server.
+    Of one: whatever comes over another session is read from the start, as it may lead to another server. What is added goes over another
+    pool, for it may have to wait for a lock.
 
     Every method raises DatabaseUnavailableError.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, revoking: Pool) -> None:
         self._pool = pool
+        self._revoking = revoking
         self._position = _START
         self._reader: Connection | None = None
 
@@ -55,7 +57,7 @@ class RevocationList:
     ) -> Revocation:
         """Revoke a user's tokens or one token, for good once this returns. A second time takes the place of the first."""
         parameters = {"user_id": user_id, "token_id": token_id, "expires_at": expires_at}
-        async with self._session("revoking", REVOKE_TIMEOUT) as session:
+        async with self._session(self._revoking, "revoking", REVOKE_TIMEOUT) as session:
             [row] = await (await session.execute(query("revoke"), parameters)).fetchall()
         return Revocation(*row)
 
@@ -64,7 +66,7 @@ class RevocationList:
 
         In a new session all from the start: it may lead to another server, which took over and has lost the last few.
         """
-        async with self._session("reading revocations", READ_TIMEOUT) as session:
+        async with self._session(self._pool, "reading revocations", READ_TIMEOUT) as session:
             if session is not self._reader:
                 self._reader, self._position = session, _START
             parameters = {"after": self._position, "page": PAGE}
@@ -75,7 +77,7 @@ class RevocationList:
         return found
 
     @asynccontextmanager
-    async def _session(self, doing: str, seconds: float) -> AsyncIterator[Connection]:
+    async def _session(self, pool: Pool, doing: str, seconds: float) -> AsyncIterator[Connection]:
         with driver_errors(doing):
-            async with asyncio.timeout(seconds), borrow(self._pool, doing=doing) as session:
+            async with asyncio.timeout(seconds), borrow(pool, doing=doing) as session:
                 yield session

@@ -94,7 +94,7 @@ COMMENT ON COLUMN rowcast.revocations.expires_at IS 'When these tokens have expi
 CREATE FUNCTION rowcast.revoke(the_user text, the_token text, ends_at timestamp with time zone) RETURNS rowcast.revocations
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '1s'
+    SET lock_timeout TO '3s'
     AS $$
 DECLARE
     made    rowcast.revocations;

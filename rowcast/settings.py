@@ -184,7 +184,8 @@ class Settings(BaseSettings):
         4,
         ge=1,
         le=1000,
-        description="Sessions with Postgres of a web process, for requests and missed rows; one more is for re-reads, and with auth jwt another.",
+        description="Sessions with Postgres of a web process, for requests and missed rows; one more is for re-reads, and with auth jwt another, "
+        "or two while tokens are revoked.",
     )
     retention: Annotated[str, AfterValidator(_duration)] = Field(
         "",

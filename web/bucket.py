@@ -123,6 +123,10 @@ class Bucket:
         """More was told than the log has: ask it, and forget that if it stays so."""
         self._want_reread()
 
+    def shown(self, end: int) -> None:
+        """A stream was shown the log up to there: no older read is to be believed from now on, not even before a mark says so."""
+        self._heard = max(self._heard, end)
+
     # What others ask of it
 
     @property

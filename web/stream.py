@@ -127,6 +127,8 @@ class Stream:
             epoch = await bucket.settled()
             mailbox.begin_anew()
             first = await self._page(bucket, None)
+            if not mailbox.ending:  # else the bucket may have forgotten the log that this is of
+                bucket.shown(first.last_seq)
             async for chunk in self._backlog(bucket, mailbox, first):
                 yield chunk
             if self._last == first.last_seq and not mailbox.ending:

@@ -27,12 +27,12 @@ $$;
 -- Revoke all that a user's tokens, or one token's jti, allow; one of both is NULL. A user or token has one row: the latest takes the place of the
 -- one before, and stays as long as either has to.
 -- One statement, so that no client that freezes half-way keeps the others waiting; a lock of this table and not an advisory one, which any role
--- could take and keep. Readers don't wait for it, and no caller for longer than a second. The web calls this and has no other right to write here:
--- it can't take one back.
+-- could take and keep. Readers don't wait for it, and no caller for longer than 3 s: autovacuum, which holds off writers of this kind, gives way only
+-- after deadlock_timeout (1 s). The web calls this and has no other right to write here: it can't take one back.
 CREATE FUNCTION rowcast.revoke(the_user text, the_token text, ends_at timestamptz) RETURNS rowcast.revocations
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET lock_timeout = '1s'
+    SET lock_timeout = '3s'
 AS $$
 DECLARE
     made    rowcast.revocations;

@@ -37,10 +37,16 @@ async def checked_tokens(
 
     verifier = make_verifier(auth_config(settings), ids, clock)
     ring = partial(send_wakeup, RedisConfig(settings.redis_url), buckets.revocations)
-    # A session of its own: what many streams read at once must not keep a stolen token alive.
+    # Sessions of their own: what many streams read at once must not keep a stolen token alive.
     database = DatabaseConfig(settings.database_url, pool_size=1)
-    async with open_pool(database, name="rowcast-revocations") as pool, asyncio.TaskGroup() as tasks:
-        revocations = Revocations(RevocationList(pool), revoked, clock, end_streams=hub.end_streams, ring=ring)
+    async with (
+        open_pool(database, name="rowcast-revocations") as pool,
+        open_pool(database, name="rowcast-revoke", seldom=True) as revoking,
+        asyncio.TaskGroup() as tasks,
+    ):
+        revocations = Revocations(
+            RevocationList(pool, revoking), revoked, clock, end_streams=hub.end_streams, ring=ring
+        )
         hub.calls(buckets.revocations, revocations.wake)
         running = [
             tasks.create_task(verifier.run(), name="keys of tokens"),

@@ -164,7 +164,7 @@ async def test_the_web_does_its_work(web: str, bridge: str) -> None:
         assert await inbox.mark_up_to("1", 2) == 0
         assert await inbox.delete(own, viewer=None)
         await inbox.check()
-        revocations = RevocationList(pool)
+        revocations = RevocationList(pool, pool)
         revoked = await revocations.add(user_id="1")
         assert await revocations.news() == [revoked]
 

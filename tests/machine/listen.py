@@ -55,13 +55,22 @@ def _subscribe(world: World, bounds: Bounds, number: int, stream: Stream, then: 
 
 
 def _snapshot(world: World, bounds: Bounds, number: int, stream: Stream) -> Steps:
-    yield "its snapshot", put_stream(world, number, _read(world, bounds, stream, world.end))
+    yield "its snapshot", _seen(put_stream(world, number, _read(world, bounds, stream, world.end)), bounds, world.end)
     old = world.end - 1
     known = max(world.hub.heard, world.hub.position or 0)
     believed = old >= known or not bounds.rules.believe_only_fresh
-    # One older than what the client itself has leads to a reset; docs/model.md says so.
-    if world.faults and "stale" in bounds.kinds and believed and (old >= stream.last or "older" in bounds.kinds):
-        yield "!an old snapshot", put_stream(fault(world), number, _read(world, bounds, stream, old))
+    if world.faults and "stale" in bounds.kinds and believed and old >= 0:
+        yield (
+            "!an old snapshot",
+            _seen(put_stream(fault(world), number, _read(world, bounds, stream, old)), bounds, old),
+        )
+
+
+def _seen(world: World, bounds: Bounds, end: int) -> World:
+    """What one read showed is known to the next."""
+    if "stale" not in bounds.kinds or not bounds.rules.snapshot_counts_as_heard:
+        return world
+    return put_hub(world, heard=max(world.hub.heard, end))
 
 
 def _read(world: World, bounds: Bounds, stream: Stream, upto: int) -> Stream:

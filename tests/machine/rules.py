@@ -31,6 +31,7 @@ class Rules:
     lowest_live_gives_position: bool = True  # the first stream to go live gives it, and that is all
     believe_only_fresh: bool = True  # every snapshot is believed
     heard_on_arrival: bool = True  # what waits to be handled is not counted as heard
+    snapshot_counts_as_heard: bool = True  # what a stream was shown is not known to the next read
     last_seq_not_max: bool = True  # the end of the log is max(seq)
     # Streaming
     drop_by_seq: bool = True  # whatever comes is written

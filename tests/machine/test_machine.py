@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from tests.machine.configurations import BROKEN_IN, CONFIGURATIONS, AnyMachine, Configuration, named
-from tests.machine.delivery import Delivery
 from tests.machine.explore import Explored, TooLargeError, explore
 from tests.machine.leading import Leading
 from tests.machine.rules import ALL, HARMLESS, NAMES, told
-from tests.machine.wires import Bounds
 from tests.parts import ROOT
 
 IDS = [configuration.name for configuration in CONFIGURATIONS]
@@ -87,13 +85,6 @@ def test_a_failover_within_the_second_of_a_lost_term_is_the_known_limit() -> Non
     found = explore(Leading(rows=2, faults=1, seconds=4, quick=True)).found
     assert found is not None
     assert "is given to row 1, and was given to row 0" in found.what
-
-
-def test_a_snapshot_older_than_what_a_client_has_is_a_known_limit() -> None:
-    """docs/model.md: what one read showed is not known to the next, before a message or a mark says so."""
-    found = explore(Delivery(Bounds(("u",), "u", frozenset({"stale", "older", "client"}), 2))).found
-    assert found is not None
-    assert found.what == "u: its client was reset without a reason"
 
 
 STEPS = {

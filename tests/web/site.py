@@ -121,7 +121,7 @@ async def _run(
         if verifier is not None:
             one = await running_parts.enter_async_context(open_pool(DatabaseConfig(database, 1), name="revocations"))
             revocations = Revocations(
-                RevocationList(one), Revoked(), SystemClock(), end_streams=_no_streams, ring=_nobody
+                RevocationList(one, pool), Revoked(), SystemClock(), end_streams=_no_streams, ring=_nobody
             )
             await running_parts.enter_async_context(running(revocations.run()))
             verifier = RevocableVerifier(verifier, revocations)

@@ -224,6 +224,24 @@ async def test_those_that_were_slow_come_back_after_a_while(desk: Desk) -> None:
     assert (desk.history.sizes, desk.backlogs._apart) == ([1], {})
 
 
+@pytest.mark.parametrize(("ago", "apart"), [(module.APART + 1, {"1"}), (0.0, set(map(str, range(2, 18))))])
+async def test_only_who_was_slow_lately_takes_the_place_of_another(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, ago: float, apart: set[str]
+) -> None:
+    """Or a few that came once and never again would have each batch broken up by the next that are slow."""
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    assert module.MOST_APART == 16
+    desk.backlogs._apart |= {str(user): desk.clock.now() + module.APART for user in range(2, 18)}
+    desk.clock.ahead += ago
+    await desk.log.add(1)
+    with nobody_reads(desk.log.url):
+        asked = asyncio.create_task(desk.ask(1))
+        await until(lambda: _reads_wait_alone(desk))
+        desk.clock.ahead += 1.0
+    assert seqs(await asked) == [1]
+    assert set(desk.backlogs._apart) == apart
+
+
 async def test_a_postgres_that_is_gone_is_told_to_all_who_wait(desk: Desk) -> None:
     await desk.log.sql.execute("ALTER TABLE rowcast.state RENAME TO hidden")
     async with asyncio.TaskGroup() as tasks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
@@ -10,9 +11,10 @@ from typing import Literal
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from rowcast.embedded import Server
+from tests.waiting import until
 from tests.web.inbox import Inbox, chromium, forget_rows_for_everyone, inbox, insert
 from tests.web.login import locked_web, token
 from tests.web.test_inbox_access import LOWEST_CONTRAST, accessibility_tree
@@ -105,6 +107,28 @@ async def test_who_signs_out_leaves_nothing_on_any_tab(page: Inbox, locked_url: 
         assert "private" not in await tab.content()
     assert await page.page.evaluate("fetch('notifications?user_id=1').then((answer) => answer.status)") == 401
     assert await page.page.context.cookies() == []
+
+
+@pytest.mark.slow
+async def test_a_tab_is_cleared_by_a_sign_out_in_another_though_the_server_does_not_answer_it(
+    page: Inbox, locked_url: str, database_url: str
+) -> None:
+    """Who signs out and walks away from a machine that others use must not wait for a question of the other tab."""
+    await insert(database_url, page.user, ["private"])
+    await log_in(page, locked_url)
+    other = await page.page.context.new_page()
+    await other.goto(locked_url)
+    await expect(other.locator(".item .message")).to_have_text(["private"])
+    asked = asyncio.Event()
+
+    async def no_answer(_: Route) -> None:
+        asked.set()
+
+    await other.route("**/session", no_answer)
+    await page.page.get_by_role("button", name="Sign out").click()
+    await until(asked.is_set)
+    await expect(other.get_by_label("Token")).to_be_focused(timeout=15_000)
+    assert "private" not in await other.content()
 
 
 @pytest.mark.slow

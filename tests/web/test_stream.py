@@ -363,6 +363,44 @@ async def test_a_server_that_lags_behind_is_not_believed_before_any_reset(air: A
         assert not reader.of_type("reset")
 
 
+@pytest.fixture
+def _hubs_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is read but for streams."""
+    for name in ("web.bucket.REREAD_EVERY", "web.hub._LOOK_EVERY", "web.hub._WATCH_EVERY"):
+        monkeypatch.setattr(name, 1000.0)
+
+
+@pytest.mark.usefixtures("_hubs_at_rest")
+async def test_what_a_stream_was_shown_is_known_to_the_next_read(air: Air) -> None:
+    """Rule 4.5: its client comes back, and an old primary that is asked then must not call its position one of the future."""
+    await air.log.add(1)
+    async with air.by_hand(1, Since.ALL) as first:
+        await first.until_hello()
+    assert air.hub._buckets[0].position == 0
+    await air.log.move(last_seq=0)
+    async with air.reading(1, 1) as reader:
+        await until(lambda: len(reader.chunks) == 1)
+        with pytest.raises(TimeoutError):
+            await until(lambda: len(reader.chunks) > 1, timeout=0.3)
+        await air.log.move(last_seq=1)
+        assert await reader.live() == 1
+        assert not reader.of_type("reset")
+
+
+@pytest.mark.usefixtures("_hubs_at_rest")
+async def test_what_a_stream_is_shown_of_a_log_that_was_forgotten_meanwhile_does_not_count(air: Air) -> None:
+    """It would keep the bucket from believing the log that there is."""
+    [bucket] = air.hub._buckets
+    await air.log.add(1)
+    async with AsyncExitStack() as streams:
+        with nobody_reads(air.log.url):
+            reader = await streams.enter_async_context(air.reading(1, Since.ALL))
+            await until(lambda: reads_wait(air.log))
+            bucket._forget()
+        await reader.end()
+    assert bucket.known == 0
+
+
 # --- ends
 
 

@@ -162,6 +162,22 @@ async def test_a_process_that_was_frozen_looks_before_it_believes_a_token() -> N
         assert await asked == USER_REVOKED
 
 
+async def test_after_one_failed_look_the_next_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session of a process that was frozen may be dead: that alone is no reason to believe what it knew before."""
+    monkeypatch.setattr("web.auth.revocations.PATIENCE", 30.0)
+    async with desk() as at:
+        at.shelf.entries.append(Revocation(1, "1", None, 1000.0))
+        at.shelf.away = True
+        at.clock.advance(FRESH + 0.1)
+        asked = asyncio.ensure_future(at.revocations.refuses(MINE))
+        await until(lambda: at.shelf.looks == 2)
+        await turns()
+        assert not asked.done()
+        at.shelf.away = False
+        at.clock.advance(PAUSE)
+        assert await asked == USER_REVOKED
+
+
 async def test_while_postgres_is_away_what_is_known_holds_and_nobody_waits() -> None:
     async with desk() as at:
         await at.revocations.revoke(user_id="1")
