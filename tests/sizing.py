@@ -65,7 +65,7 @@ def size(users: int, given: dict[str, float]) -> Size:
         web=web,
         cores=work,
         memory=users * given["stream"] / 1024 / 1024,
-        connections=math.ceil(web / logs) * int(given["pool"] + 1) + int(given["bridge_sessions"]),
+        connections=math.ceil(web / logs) * int(given["pool"] + given["beside_pool"]) + int(given["bridge_sessions"]),
         wal=rows / logs * (given["insert_wal"] + given["claim_wal"]) / _MILLION,
         nodes=math.ceil(carried),
         storm=users / web * given["opening"] / _MILLION,
