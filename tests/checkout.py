@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tomllib
 from functools import cache
@@ -31,6 +32,14 @@ def tracked() -> dict[Path, str]:
 
 def documents() -> list[Path]:
     return [path for path in tracked() if path.suffix == ".md"]
+
+
+def block(page: str, title: str) -> str:
+    """The lines of the docs between this comment and the next or the next blank line."""
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    _, found, rest = text.partition(f"    # {title}\n")
+    assert found, f"docs/{page} has nothing on {title}"
+    return re.split(r"\n(?:\s*\n|    # )", rest)[0]
 
 
 def requirements(extra: str | None = None) -> list[Requirement]:

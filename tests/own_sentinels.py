@@ -77,9 +77,14 @@ class Sentinel:
             cwd="/",
         )
 
+    @property
+    def admin(self) -> str:
+        """Its address for who may do everything there."""
+        return f"redis://:{SENTINEL_PASSWORD}@127.0.0.1:{self.port}"
+
     async def ask(self, *words: str | int) -> Any:
         """What it answers to this command."""
-        async with Redis.from_url(f"redis://:{SENTINEL_PASSWORD}@127.0.0.1:{self.port}", socket_timeout=1) as admin:
+        async with Redis.from_url(self.admin, socket_timeout=1) as admin:
             execute: Any = admin.execute_command
             return await execute(*words)
 
@@ -120,9 +125,18 @@ class Watched:
         self.primary = self.nodes[0]
 
     @property
+    def everybody(self) -> list[Node | Sentinel]:
+        return [*self.nodes, *self.sentinels]
+
+    @property
     def url(self) -> str:
+        return self.url_for("default", PASSWORD, "default", SENTINEL_PASSWORD)
+
+    def url_for(self, user: str, password: str, sentinel_user: str, sentinel_password: str) -> str:
+        """For that user of the servers and that one of the Sentinels."""
         places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://:{PASSWORD}@{places}/{NAME}?sentinel_password={SENTINEL_PASSWORD}"
+        options = f"sentinel_username={sentinel_user}&sentinel_password={sentinel_password}"
+        return f"redis+sentinel://{user}:{password}@{places}/{NAME}?{options}"
 
     async def begin(self) -> None:
         for node in self.nodes:

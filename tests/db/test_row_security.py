@@ -79,6 +79,7 @@ def seen(address: str, **settings: str) -> list[str | None]:
         return [user for (user,) in connection.execute(ALL)]
 
 
+@pytest.mark.every_postgres
 def test_a_transaction_sees_whom_it_names_and_what_is_for_everyone(web: str, kind: UserIdType) -> None:
     one, two, three = IDS[kind]
     for user in IDS[kind]:
@@ -89,6 +90,7 @@ def test_a_transaction_sees_whom_it_names_and_what_is_for_everyone(web: str, kin
     assert seen(web, user="") == seen(web, users="") == seen(web, user="", users="") == []
 
 
+@pytest.mark.every_postgres
 def test_who_never_names_anybody_gets_an_error_and_not_nothing(web: str) -> None:
     """A web process from before row-level security would take nothing for all there is, and pass it."""
     for statement in (ALL, "UPDATE notifications SET is_viewed = true", "DELETE FROM notifications"):
@@ -96,6 +98,7 @@ def test_who_never_names_anybody_gets_an_error_and_not_nothing(web: str) -> None
             connection.execute(psycopg.sql.SQL(statement).format())
 
 
+@pytest.mark.every_postgres
 def test_a_wall_that_was_there_keeps_from_others_what_it_kept(databases: Databases, database: str) -> None:
     fill(database, ["1", "2"])
     with databases.login() as name, psycopg.connect(database, autocommit=True) as owner:
@@ -109,6 +112,7 @@ def test_a_wall_that_was_there_keeps_from_others_what_it_kept(databases: Databas
         owner.execute(psycopg.sql.SQL("DROP OWNED BY {}").format(login))
 
 
+@pytest.mark.every_postgres
 async def test_the_web_reads_for_one_user_and_gets_no_other_row(
     pooled: tuple[Inbox, History], kind: UserIdType
 ) -> None:
@@ -141,6 +145,7 @@ async def test_the_web_reads_for_one_user_and_gets_no_other_row(
     assert await inbox.delete(2, viewer=None)
 
 
+@pytest.mark.every_postgres
 @pytest.mark.parametrize(
     "statement",
     [
@@ -227,6 +232,7 @@ async def test_a_bridge_whose_login_is_in_rowcast_web_too_sees_every_row(databas
             assert got.stamped == Range(0, 3)
 
 
+@pytest.mark.every_postgres
 def test_other_roles_see_what_they_were_granted(databases: Databases, database: str) -> None:
     fill(database, ["1", "2", "3"])
     with databases.login() as name, psycopg.connect(database, autocommit=True) as owner:
@@ -235,6 +241,7 @@ def test_other_roles_see_what_they_were_granted(databases: Databases, database: 
         owner.execute(psycopg.sql.SQL("DROP OWNED BY {}").format(psycopg.sql.Identifier(name)))
 
 
+@pytest.mark.every_postgres
 def test_copy_by_a_writer_needs_bypassrls_and_everything_else_does_not(databases: Databases, database: str) -> None:
     """What docs/postgres.md says of COPY, and its ways out."""
     with databases.login("rowcast_writer") as name:

@@ -12,21 +12,30 @@ import redis.asyncio as redis
 from redis.exceptions import NoPermissionError, RedisError
 
 from rowcast.embedded import Server
+from tests.checkout import block
 from tests.db.databases import Databases
 from tests.event_source import open_stream
 from tests.fanout.listening import ask
 from tests.own_cluster import own_cluster
+from tests.own_sentinels import Watched, watched
 from tests.parts import ROOT
-from tests.rig import rig
+from tests.rig import ready, rig
 from tests.servers import embedded_valkey
+from tests.waiting import until
 
 PAGE = ROOT / "docs/security.md"
+SERVERS = "on every server: for its replicas (masteruser, masterauth), and for the Sentinels (sentinel auth-user, sentinel auth-pass)"
+SENTINELS = "on every Sentinel: for bridge and web, and for the other Sentinels (sentinel sentinel-user, sentinel sentinel-pass)"
 
 
 def lines() -> dict[str, list[str]]:
     """The words of each ACL SETUSER on the page, by the user's name."""
-    found = re.findall(r"^ +ACL SETUSER (rowcast_\w+) (.+)$", Path(PAGE).read_text("utf-8"), re.MULTILINE)
-    return {name: rules.split() for name, rules in found}
+    return users(r"rowcast_\w+", Path(PAGE).read_text("utf-8"))
+
+
+def users(name: str, text: str) -> dict[str, list[str]]:
+    found = re.findall(rf"^ +ACL SETUSER ({name}) (.+)$", text, re.MULTILINE)
+    return {user: rules.split() for user, rules in found}
 
 
 def login(url: str, name: str) -> str:
@@ -35,10 +44,11 @@ def login(url: str, name: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{name}:secret@{parts.hostname}:{parts.port}"))
 
 
-async def apply(url: str) -> None:
+async def apply(url: str, given: dict[str, list[str]] | None = None) -> None:
     async with redis.Redis.from_url(url) as admin:
-        for name, rules in lines().items():
-            await ask(admin, "ACL", "SETUSER", name, *(">secret" if rule.startswith(">") else rule for rule in rules))
+        for name, rules in (given or lines()).items():
+            words = (">secret" if rule.startswith(">") else rule for rule in rules)
+            await ask(admin, "ACL", "SETUSER", name, "reset", *words)
 
 
 @pytest.fixture
@@ -142,3 +152,55 @@ async def test_bridge_and_web_run_with_just_these_rights_in_a_cluster(databases:
                 await own.insert(1, "mine")
                 await stream.receives("mine")
             assert "NOPERM" not in bridge.log + web.log
+
+
+async def shut_in(redis: Watched) -> None:
+    """Everybody at the servers and at the Sentinels has the rights of the page: bridge, web, replicas, Sentinels."""
+    for node in redis.nodes:
+        await apply(node.url, lines() | users(r"\w+", block("security.md", SERVERS)))
+        await node.ask("CONFIG", "SET", "masteruser", "replica", "masterauth", "secret")
+    for sentinel in redis.sentinels:
+        await apply(sentinel.admin, users(r"\w+", block("security.md", SENTINELS)))
+    for sentinel in redis.sentinels:
+        await sentinel.ask("SENTINEL", "SET", redis.name, "auth-user", "sentinel", "auth-pass", "secret")
+        await sentinel.ask("SENTINEL", "CONFIG", "SET", "sentinel-user", "sentinel", "sentinel-pass", "secret")
+    await redis.primary.ask("CLIENT", "KILL", "TYPE", "replica")
+    await until(lambda: nobody_else(redis))
+
+
+async def nobody_else(redis: Watched) -> bool:
+    """Do replica and Sentinels have users of their own everywhere, and only we that of old?"""
+    primary, *others = [await place.ask("CLIENT", "LIST") for place in redis.everybody]
+    alone = all(said.count(b"user=default ") == 1 and b"user=sentinel " in said for said in (primary, *others))
+    return alone and b"user=replica " in primary
+
+
+@pytest.mark.slow
+async def test_bridge_and_web_run_with_just_these_rights_under_sentinels(databases: Databases) -> None:
+    """As do the Sentinels: they vote, and another server becomes the primary."""
+    async with watched() as watching:
+        await shut_in(watching)
+        bridge_url, web_url = (
+            watching.url_for(name, "secret", "rowcast", "secret") for name in ("rowcast_bridge", "rowcast_web")
+        )
+        with databases.migrated() as url:
+            async with rig(url, bridge_url, prefix="rowcast", retry="0.1") as own:
+                bridge = await own.bridge()
+                served, web = await own.web(redis_url=web_url)
+                async with open_stream(f"{served}/events/1") as stream:
+                    await stream.live()
+                    await own.insert(1, "mine")
+                    await stream.receives("mine")
+                    old = watching.primary
+                    old.kill()
+                    await watching.fails_over(old)
+                    await own.insert(1, "mine too")
+                    await stream.receives("mine", "mine too")
+                    await ready(served, web)
+                assert "NOPERM" not in bridge.log + web.log
+        for place in watching.everybody:
+            assert place is old or await place.ask("ACL", "LOG") == []
+        for words in ("SENTINEL FAILOVER mymaster", "SENTINEL SET mymaster quorum 9", "PUBLISH x y", "ACL LIST"):
+            async with redis.Redis.from_url(login(watching.sentinels[0].admin, "rowcast")) as client:
+                with pytest.raises(NoPermissionError):
+                    await ask(client, *words.split())

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkout import block
 from tests.event_source import open_stream
-from tests.parts import ROOT, require
+from tests.parts import require
 from tests.promises.load import under_load
 from tests.rig import Rig, free_port, ready
 from tests.servers import folder
@@ -21,7 +22,7 @@ from tests.servers import folder
 pytestmark = pytest.mark.slow
 
 ADDRESSES = ("10.0.0.1:8000", "10.0.0.2:8000")
-_NGINX = """
+NGINX = """
 daemon off; pid {state}/pid; error_log stderr; {account}
 events {{ worker_connections 1024; }}
 http {{
@@ -34,14 +35,6 @@ http {{
 """
 
 
-def block(page: str, title: str) -> str:
-    """The lines of the docs between this comment and the next or the next blank line."""
-    text = (ROOT / "docs" / page).read_text("utf-8")
-    _, found, rest = text.partition(f"    # {title}\n")
-    assert found, f"docs/{page} has nothing on {title}"
-    return re.split(r"\n(?:\s*\n|    # )", rest)[0]
-
-
 def nginx(state: Path, port: int) -> tuple[list[str], str]:
     """Its command, which reads the file `config` there, and what is to be in that."""
     alone = block("deployment.md", "nginx")
@@ -51,7 +44,7 @@ def nginx(state: Path, port: int) -> tuple[list[str], str]:
     )
     account = "user root;" if state.owner() == "root" else ""
     upstream = block("scaling.md", "nginx: in http { … }")
-    config = _NGINX.format(state=state, port=port, upstream=upstream, location=location, account=account)
+    config = NGINX.format(state=state, port=port, upstream=upstream, location=location, account=account)
     return [str(require("nginx")), "-p", str(state), "-e", "stderr", "-c", str(state / "config")], config
 
 

@@ -10,6 +10,13 @@ from tests.rig import Rig, free_port
 from tests.waiting import until
 from tests.web.inbox import chromium, inbox
 
+_LISTEN = """() => {
+    Object.assign(window, {got: [], ends: [], live: false, source: new EventSource('/events/1')});
+    window.source.onmessage = event => window.got.push(JSON.parse(event.data).message);
+    window.source.onerror = () => window.ends.push(performance.now());
+    window.source.addEventListener('hello', () => { window.live = true; });
+}"""
+
 
 async def test_a_reload_and_a_killed_web_process_lose_nothing_and_double_nothing(own: Rig) -> None:
     await own.bridge()
@@ -55,6 +62,32 @@ async def test_a_plain_event_source_resumes_by_itself(own: Rig) -> None:
         assert await page.evaluate("JSON.stringify(window.got)") == json.dumps(
             ["one", "two", "three"], separators=(",", ":")
         )
+
+
+@pytest.mark.slow
+async def test_an_event_source_over_the_cap_comes_back_by_itself_and_misses_nothing(own: Rig) -> None:
+    """Each attempt ends at once and is no failure for good; the next one is later than usual, as it was told."""
+    await own.bridge()
+    url, _ = await own.web(streams_per_user="1")
+    async with chromium() as browser, inbox(browser, 1) as first, inbox(browser, 1) as second:
+        for each in (first, second):
+            await each.page.goto(f"{url}/healthz")
+        await first.page.evaluate(_LISTEN)
+        await first.page.wait_for_function("window.live === true")
+        await second.page.evaluate(_LISTEN)
+        await second.page.wait_for_function("window.ends.length >= 3")
+        assert await second.page.evaluate("[window.live, window.source.readyState]") == [False, 0]
+        pauses = await second.page.evaluate("window.ends.slice(1).map((end, before) => end - window.ends[before])")
+        # Four times the least that a retry of 0.1 s comes to; untold, Chromium waits 3 s.
+        assert 4 * 50 <= min(pauses) < 3000
+        await own.insert(1, "one", "two")
+        await first.page.wait_for_function("window.got.length === 2")
+        await first.page.evaluate("window.source.close()")
+        await second.page.wait_for_function("window.got.length >= 2")
+        await own.insert(1, "three")
+        await second.page.wait_for_function("window.got.length >= 3")
+        assert await second.page.evaluate("window.got") == ["one", "two", "three"]
+        assert await second.page.evaluate("window.live")
 
 
 @pytest.mark.slow

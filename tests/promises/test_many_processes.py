@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import psutil
 import pytest
 
-from tests.event_source import EventSource, open_stream
+from tests.event_source import DEADLINE, EventSource, open_stream
 from tests.promises.probe import raw_stream
-from tests.rig import Rig
+from tests.rig import Process, Rig
 from tests.sizing import PAGE, inputs
 from tests.waiting import until
 from tests.wire import wire
@@ -54,15 +54,55 @@ async def test_workers_on_one_port_share_its_streams(own: Rig, server: str) -> N
     await own.bridge()
     url, web = await own.web(workers=str(PROCESSES), server=server)
     await until(lambda: _all_serve(own))
-    workers = [child for child in psutil.Process(web.pid).children() if "fd://" in " ".join(child.cmdline())]
     async with _crowd(url, range(400)):
-        shares = [len(worker.net_connections("tcp")) for worker in workers]
+        shares = [len(worker.net_connections("tcp")) for worker in _workers(web)]
     assert len(shares) == PROCESSES
     assert min(shares) > 400 / PROCESSES / 5, shares
 
 
-async def _all_serve(own: Rig) -> bool:
-    return await _sessions(own, "rowcast-reread") == PROCESSES
+@pytest.mark.slow
+async def test_each_worker_keeps_to_the_caps_of_the_command(own: Rig) -> None:
+    """Two of them let through twice as much and no more, also once one died and was replaced."""
+    await own.bridge()
+    url, web = await own.web("--workers", "2", "--streams-per-user", "1")
+    await until(lambda: _all_serve(own, 2))
+    async with AsyncExitStack() as streams:
+        await _fill(streams, url, 2)
+        assert not any([await _admitted(streams, url) for _ in range(10)])
+        assert await _admitted(streams, url, user=2)
+        _workers(web)[0].kill()
+        await web.logged("web.worker_ended")
+        await _fill(streams, url, 1)
+        assert not any([await _admitted(streams, url) for _ in range(10)])
+
+
+async def _fill(streams: AsyncExitStack, url: str, count: int) -> None:
+    """Come again until so many streams of a user are open: which worker takes a connection is chance."""
+    admitted = 0
+    async with asyncio.timeout(DEADLINE):
+        while admitted < count:
+            admitted += await _admitted(streams, url)
+
+
+async def _admitted(streams: AsyncExitStack, url: str, *, user: int = 1) -> bool:
+    """Ask for one more stream; if it opens, it stays open for as long as `streams`."""
+    async with AsyncExitStack() as asking:
+        source = await asking.enter_async_context(open_stream(f"{url}/events/{user}", reconnect=False))
+        await source.until(lambda: bool(source.ends or source.of_type("hello")))
+        assert source.statuses == [200]
+        if not source.of_type("hello"):
+            assert source.raw.startswith(b"retry: ")
+            return False
+        await streams.enter_async_context(asking.pop_all())
+        return True
+
+
+def _workers(web: Process) -> list[psutil.Process]:
+    return [child for child in psutil.Process(web.pid).children() if "fd://" in " ".join(child.cmdline())]
+
+
+async def _all_serve(own: Rig, workers: int = PROCESSES) -> bool:
+    return await _sessions(own, "rowcast-reread") == workers
 
 
 @pytest.mark.slow

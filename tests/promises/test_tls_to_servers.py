@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from core.errors import DatabaseUnavailableError, RedisUnavailableError
@@ -34,15 +35,15 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def certificates() -> Iterator[Path]:
-    """ca.pem is also the servers' own, for 127.0.0.1 and not 127.0.0.2; other.pem is another's."""
+    """ca.pem is also the servers' own, for 127.0.0.1 and not 127.0.0.2; other.pem is another's; client.pem that of the login `client`."""
     with folder() as place:
-        for name in ("ca", "other"):
-            make_certificate(place, name)
+        for name in ("ca", "other", "client"):
+            _, keyfile = make_certificate(place, name)
+            keyfile.chmod(0o600)
+        (place / "hba").write_text(f"{hba_line('client')}\nhost all all all scram-sha-256\n", "utf-8")
         account = server_account()
-        key = place / "ca.key"
-        key.chmod(0o600)
         if account is not None:
-            shutil.chown(key, account.name)
+            shutil.chown(place / "ca.key", account.name)
         yield place
 
 
@@ -52,6 +53,8 @@ def tls_postgres(certificates: Path) -> Iterator[Server]:
         "ssl": "on",
         "ssl_cert_file": str(certificates / "ca.pem"),
         "ssl_key_file": str(certificates / "ca.key"),
+        "ssl_ca_file": str(certificates / "client.pem"),
+        "hba_file": str(certificates / "hba"),
         "listen_addresses": "127.0.0.1,127.0.0.2",
     }
     with postgres_of(15, settings=settings) as server:
@@ -95,19 +98,30 @@ def redis_url(server: Server, ports: dict[str, int], query: str, *, host: str = 
     return f"rediss://:{urlsplit(server.url).password}@{host}:{ports[host]}/0?{query}"
 
 
-def test_the_page_says_how() -> None:
+def section() -> str:
     page = (ROOT / "docs/deployment.md").read_text("utf-8")
-    section = page.partition("TLS to Postgres and Redis\n")[2].partition("\n## ")[0]
+    return page.partition("TLS to Postgres and Redis\n")[2].partition("\n## ")[0]
+
+
+def hba_line(login: str) -> str:
+    """The line of the page that has this login show a certificate."""
+    [line] = re.findall(r"^ +(hostssl .+ cert)$", section(), re.MULTILINE)
+    return re.sub(r"\bapp app_web\b", f"all {login}", str(line))
+
+
+def test_the_page_says_how() -> None:
     for option in (
         "sslmode=verify-full",
         "sslrootcert=",
+        "sslcert=",
+        "sslkey=",
         "rediss://",
         "ssl_ca_certs=",
         "ssl_certfile=",
         "ssl_keyfile=",
     ):
-        assert option in section
-    assert not re.search(r"ssl_cert_reqs=none|sslmode=(require|prefer)\b", section)
+        assert option in section()
+    assert not re.search(r"ssl_cert_reqs=none|sslmode=(require|prefer)\b", section())
 
 
 async def test_all_parts_run_by_tls(tls_postgres: Server, valkey: Server, certificates: Path) -> None:
@@ -162,3 +176,29 @@ async def test_a_redis_that_wants_certificates_of_its_clients_gets_one(valkey: S
         await check_redis(RedisConfig(redis_url(valkey, ports, shown)))
         with pytest.raises(RedisUnavailableError):
             await check_redis(RedisConfig(redis_url(valkey, ports, f"ssl_ca_certs={ca}")))
+
+
+async def test_a_postgres_that_wants_certificates_of_its_clients_gets_one(
+    tls_postgres: Server, valkey: Server, certificates: Path
+) -> None:
+    """In place of a password, and for the login that it names."""
+    port, ca = tls_postgres.port, certificates / "ca.pem"
+
+    def by(certificate: str) -> str:
+        shown = f"sslcert={certificates / certificate}.pem&sslkey={certificates / certificate}.key"
+        return f"postgresql://client@127.0.0.1:{port}/rowcast?sslmode=verify-full&sslrootcert={ca}&{shown}"
+
+    with psycopg.connect(tls_postgres.url, autocommit=True) as owner:
+        migrate(tls_postgres.url, roles=True, say=lambda _: None)
+        owner.execute("CREATE ROLE client LOGIN IN ROLE rowcast_bridge, rowcast_web")
+    async with rig(tls_postgres.url, valkey.url, prefix="certificate") as own:
+        bridge = await own.bridge(database_url=by("client"))
+        await bridge.logged("leader.leading")
+        url, _ = await own.web(database_url=by("client"))
+        async with open_stream(f"{url}/events/2") as stream:
+            await stream.live()
+            await own.insert(2, "by a certificate")
+            await stream.receives("by a certificate")
+    for certificate, sentence in (("other", "unknown ca"), ("none", "requires a valid client certificate")):
+        with pytest.raises(DatabaseUnavailableError, match=sentence):
+            migrate(by(certificate), say=lambda _: None)
