@@ -24,7 +24,12 @@ def notifications_blueprint(inbox: Inbox, ids: UserIdType) -> Blueprint:
     """The rows of `inbox`, whose user ids are of the type `ids`."""
     blueprint = Blueprint("notifications", __name__, url_prefix="/notifications")
     blueprint.before_request(refuse_broken_url)
+    _add_the_list(blueprint, inbox, ids)
+    _add_one_row(blueprint, inbox, ids)
+    return blueprint
 
+
+def _add_the_list(blueprint: Blueprint, inbox: Inbox, ids: UserIdType) -> None:
     @blueprint.post("")
     async def create() -> Response:
         require(Scope.SEND)
@@ -39,7 +44,7 @@ def notifications_blueprint(inbox: Inbox, ids: UserIdType) -> Blueprint:
 
     @blueprint.get("")
     async def index() -> Response:
-        user_id = viewer(require(Scope.READ), _named())
+        user_id = viewer(require(Scope.READ), _named(ids))
         if user_id is None:
             raise bad_request("Say whose notifications, with the query parameter 'user_id'.")
         page = await inbox.page(
@@ -51,9 +56,11 @@ def notifications_blueprint(inbox: Inbox, ids: UserIdType) -> Blueprint:
         following = "null" if page.next_before is None else page.next_before
         return json_text(f'{{"items":{_array(page.items)},"unread":{page.unread},"seq":{page.seq},"next":{following}}}')
 
+
+def _add_one_row(blueprint: Blueprint, inbox: Inbox, ids: UserIdType) -> None:
     @blueprint.get("/<row>")
     async def read(row: str) -> Response:
-        who = viewer(require(Scope.READ), _named())
+        who = viewer(require(Scope.READ), _named(ids))
         row_id = _row_id(row)
         return json_text(_found(await inbox.get(row_id, viewer=who), row_id))
 
@@ -72,11 +79,10 @@ def notifications_blueprint(inbox: Inbox, ids: UserIdType) -> Blueprint:
             raise _missing(row_id)
         return Response(status=HTTPStatus.NO_CONTENT)
 
-    def _named() -> str | None:
-        user_id = request.args.get("user_id")
-        return None if user_id is None else ids.canonical(user_id)
 
-    return blueprint
+def _named(ids: UserIdType) -> str | None:
+    user_id = request.args.get("user_id")
+    return None if user_id is None else ids.canonical(user_id)
 
 
 def _deletable() -> str | None:
