@@ -9,14 +9,16 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from rowcast.door import Bounds
 from rowcast.serving import CLOSE_TIMEOUT, ServerName, end_leftovers, serve_until
 from rowcast.sockets import listen, parse_bind
 from tests.parts import ROOT
-from tests.rowcast.served import GET, QUIET, STREAM, connect, served, server, stuck
+from tests.rowcast.served import GET, QUIET, STREAM, Counts, at_kernel, connect, lose, served, server, stuck
 from tests.rowcast.small_app import CHUNK, App
 from tests.rowcast.ups import environment
 from tests.waiting import turns, until
@@ -237,6 +239,34 @@ async def test_a_stream_asked_for_behind_another_request_is_no_connection_that_w
         assert (await reader.read()).endswith(b"bye\r\n0\r\n\r\n"), "cut as one that waits"
         writer.close()
         other.close()
+
+
+async def test_a_client_that_the_network_loses_ends_its_stream_like_any_that_leaves(
+    server: ServerName, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By ETIMEDOUT, which is no ConnectionError: from the kernel, once TCP_USER_TIMEOUT has passed in which nothing of what was sent arrived."""
+
+    class Noting(App):
+        raised: OSError | None = None
+
+        async def _write(self, send: Any, quiet: bool) -> None:
+            try:
+                await super()._write(send, quiet)
+            except OSError as error:
+                self.raised = error
+
+    monkeypatch.setattr("rowcast.sockets._STUCK_AFTER_MS", 300)
+    app, counts = Noting(), Counts()
+    async with served(app, server, Bounds(count=counts.count)) as (port, _):
+        _, writer = await connect(port, STREAM)
+        await until(lambda: app.sent > 0)
+        lose(writer.get_extra_info("socket"))
+        await until(lambda: app.streams == 0)
+        await until(lambda: not at_kernel(port))
+        writer.transport.abort()
+    assert app.raised is None
+    assert not counts
+    assert not caplog.records
 
 
 async def test_what_follows_an_early_answer_is_read_and_then_bounded(
