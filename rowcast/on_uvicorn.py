@@ -22,6 +22,8 @@ from rowcast.serving import App, open_too_long
 from rowcast.sockets import HEAD_TIMEOUT, IDLE_TIMEOUT
 
 PROTOCOLS = ("http/1.1",)
+# Bytes of further requests that are read behind an open answer, to hear its client leave.
+_AHEAD = 1 << 14
 
 
 class _Server(uvicorn.Server):
@@ -69,6 +71,8 @@ class _Protocol(H11Protocol):
         if self.cycle is last is not self._head_of and (last is None or last.response_complete):
             self._head_of = last
             self._wait_for_request(HEAD_TIMEOUT)
+        if self.flow.read_paused and self._may_ask_ahead():
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         done = self.cycle
@@ -97,6 +101,10 @@ class _Protocol(H11Protocol):
             headers = [("Content-Length", "0"), ("Connection", "close")]
             self.transport.write(self.conn.send(h11.Response(status_code=status, headers=headers)) or b"")
         self.transport.close()
+
+    def _may_ask_ahead(self) -> bool:
+        """Whether the request is read whole, and few bytes of the next ones are: uvicorn would read no more, and not hear its client leave."""
+        return self.conn.their_state is not h11.SEND_BODY and len(self.conn.trailing_data[0]) <= _AHEAD
 
     def _wait_for_request(self, seconds: float) -> None:
         if self._late:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib.util
 import socket
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +24,7 @@ from tests.rowcast.small_app import App
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 STREAM = b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"
 QUIET = STREAM.replace(b"stream", b"quiet")
+_SO_ATTACH_FILTER = 26  # Linux, and socket has no name for it
 
 
 @pytest.fixture(params=get_args(ServerName))
@@ -68,6 +71,12 @@ def stuck(port: int, said: bytes = STREAM) -> socket.socket:
     made.connect(("127.0.0.1", port))
     made.sendall(said)
     return made
+
+
+def lose(client: socket.socket) -> None:
+    """From now on nothing reaches this client, nor is acknowledged: its own filter drops each packet, as a network does that has lost it."""
+    drop = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # BPF_RET: keep nothing
+    client.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(drop)))
 
 
 def at_kernel(port: int) -> list[int]:

@@ -17,7 +17,7 @@ from rowcast.door import Bounds
 from rowcast.tls import Certificate
 from tests.certificates import make_certificate, trusting
 from tests.http2 import Http2Client, http2
-from tests.rowcast.served import Counts, at_kernel, served
+from tests.rowcast.served import Counts, at_kernel, lose, served
 from tests.rowcast.small_app import ANSWERS, CHUNK, App
 from tests.waiting import until
 
@@ -121,6 +121,25 @@ async def test_what_waits_for_a_window_ends_with_its_connection(tmp_path: Path) 
         await client.until(lambda: client.status(one) == "200")
         client.writer.transport.abort()
         await until(lambda: len(asyncio.all_tasks()) < before)
+
+
+async def test_a_client_that_the_network_loses_ends_its_streams_and_breaks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By ETIMEDOUT, as in test_serving.py; here it is one task that writes for all streams."""
+    monkeypatch.setattr("rowcast.sockets._STUCK_AFTER_MS", 300)
+    app, counts = App(), Counts()
+    async with talking(app, tmp_path, counts) as (client, port, _):
+        client.connection.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: (1 << 31) - 1})
+        client.connection.increment_flow_control_window(1 << 30)
+        for _ in range(3):
+            client.get("/stream")
+        await client.flush()
+        await client.until(lambda: app.streams == 3 and app.sent > 0)
+        lose(client.writer.get_extra_info("socket"))
+        await until(lambda: app.streams == 0)
+        await until(lambda: not at_kernel(port))
+    assert not counts
 
 
 async def test_a_body_that_comes_after_its_answer_hurts_nobody(tmp_path: Path) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from rowcast.door import Bounds
 from rowcast.serving import CLOSE_TIMEOUT, ServerName, end_leftovers, serve_until
 from rowcast.sockets import listen, parse_bind
 from tests.parts import ROOT
-from tests.rowcast.served import GET, STREAM, connect, served, server, stuck
+from tests.rowcast.served import GET, QUIET, STREAM, Counts, at_kernel, connect, lose, served, server, stuck
 from tests.rowcast.small_app import CHUNK, App
 from tests.rowcast.ups import environment
 from tests.waiting import turns, until
@@ -192,6 +195,78 @@ async def test_a_pipelined_request_hides_no_leaving(server: ServerName) -> None:
         writer.close()
         await until(lambda: app.streams == 0, timeout=2)
     assert app.asked == []
+
+
+async def test_a_request_that_comes_behind_an_open_stream_hides_no_leaving(server: ServerName) -> None:
+    """Nothing is written meanwhile that could fail: only who goes on reading hears it."""
+    app = App()
+    async with served(app, server) as (port, _):
+        reader, writer = await connect(port, QUIET)
+        await reader.readexactly(len(CHUNK))
+        writer.write(GET)
+        writer.close()
+        await until(lambda: app.streams == 0)
+    assert app.asked == []
+
+
+async def test_little_is_read_of_what_is_asked_behind_an_open_stream(server: ServerName) -> None:
+    app, much = App(), GET * 200_000
+    async with served(app, server) as (port, _):
+        reader, writer = await connect(port, QUIET)
+        await reader.readexactly(len(CHUNK))
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        writer.write(much)
+        last = -1
+        while last != (last := writer.transport.get_write_buffer_size()):
+            other, also = await connect(port, GET)
+            await other.readuntil(b"ok")
+            also.close()
+        assert last > len(much) / 2
+        writer.transport.abort()
+
+
+async def test_a_stream_asked_for_behind_another_request_is_no_connection_that_waits(
+    server: ServerName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"rowcast.on_{server}.IDLE_TIMEOUT", 0.2)
+    app = App()
+    async with served(app, server) as (port, _):
+        reader, writer = await connect(port, GET + QUIET)
+        await reader.readuntil(CHUNK)
+        idle, other = await connect(port, b"")
+        await idle.read()
+        app.ending.set()
+        assert (await reader.read()).endswith(b"bye\r\n0\r\n\r\n"), "cut as one that waits"
+        writer.close()
+        other.close()
+
+
+async def test_a_client_that_the_network_loses_ends_its_stream_like_any_that_leaves(
+    server: ServerName, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By ETIMEDOUT, which is no ConnectionError: from the kernel, once TCP_USER_TIMEOUT has passed in which nothing of what was sent arrived."""
+
+    class Noting(App):
+        raised: OSError | None = None
+
+        async def _write(self, send: Any, quiet: bool) -> None:
+            try:
+                await super()._write(send, quiet)
+            except OSError as error:
+                self.raised = error
+
+    monkeypatch.setattr("rowcast.sockets._STUCK_AFTER_MS", 300)
+    app, counts = Noting(), Counts()
+    async with served(app, server, Bounds(count=counts.count)) as (port, _):
+        _, writer = await connect(port, STREAM)
+        await until(lambda: app.sent > 0)
+        lose(writer.get_extra_info("socket"))
+        await until(lambda: app.streams == 0)
+        await until(lambda: not at_kernel(port))
+        writer.transport.abort()
+    assert app.raised is None
+    assert not counts
+    assert not caplog.records
 
 
 async def test_what_follows_an_early_answer_is_read_and_then_bounded(

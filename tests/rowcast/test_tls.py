@@ -8,6 +8,7 @@ import ssl
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from core.clock import SystemClock
@@ -17,11 +18,13 @@ from rowcast.serving import ServerName
 from rowcast.tls import LOOK, SPOKEN, Certificate, certificate
 from tests.certificates import make_certificate, trusting
 from tests.clocks import HandClock
-from tests.rowcast.served import GET, at_kernel, served, server
-from tests.rowcast.small_app import App
-from tests.waiting import until
+from tests.rowcast.served import GET, STREAM, at_kernel, served, server, stuck
+from tests.rowcast.small_app import ANSWERS, App
+from tests.waiting import DEADLINE, until
 
 __all__ = ["server"]
+
+CLOSE = b"\r\nConnection: close\r\n\r\n"
 
 
 async def ask(port: int, context: ssl.SSLContext) -> tuple[str | None, str | None]:
@@ -33,6 +36,22 @@ async def ask(port: int, context: ssl.SSLContext) -> tuple[str | None, str | Non
         await reader.readuntil(b"ok")
     writer.transport.abort()
     return told.selected_alpn_protocol(), told.version()
+
+
+def stuck_over_tls(port: int, said: bytes, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """A client with room for little, that reads nothing by itself but the handshake; to be made beside the server's loop."""
+    made = context.wrap_socket(stuck(port, b""), server_hostname="localhost")
+    made.sendall(said)
+    return made
+
+
+def taken(reader: ssl.SSLSocket, enough: int) -> bytes:
+    """So many bytes, or all that come."""
+    got = bytearray()
+    reader.settimeout(DEADLINE)
+    while len(got) < enough and (piece := reader.recv(1 << 14)):
+        got += piece
+    return bytes(got)
 
 
 async def test_https_with_the_protocols_that_the_server_speaks(server: ServerName, tmp_path: Path) -> None:
@@ -60,6 +79,47 @@ def test_files_that_are_half_renewed_before_the_first_client_comes_hurt_nobody(t
     keyfile.unlink()
     clock.advance(LOOK)
     assert kept.context(SPOKEN[0])
+
+
+async def test_little_waits_for_who_reads_nothing(server: ServerName, tmp_path: Path) -> None:
+    """By itself asyncio keeps half a megabyte: eight times what it keeps without TLS."""
+    certfile, keyfile = make_certificate(tmp_path)
+    app = App()
+    async with served(app, server, Bounds(tls=Certificate(certfile, keyfile, SystemClock()).context)) as (port, _):
+        with await asyncio.to_thread(stuck_over_tls, port, STREAM, trusting(certfile)):
+            await until(lambda: app.sent > 0)
+            last = -1
+            while last != app.sent:
+                last = app.sent
+                await ask(port, trusting(certfile))
+            assert app.sent - max(at_kernel(port)) < 300_000
+        await until(lambda: app.streams == 0)
+
+
+@pytest.mark.slow
+async def test_who_pauses_before_the_last_of_an_answer_gets_it(server: ServerName, tmp_path: Path) -> None:
+    """With what is unsent in the server and not only in the kernel, and longer than a farewell may take if it is bounded to 2 s."""
+    certfile, keyfile = make_certificate(tmp_path)
+    asked, answer = STREAM.replace(b"/stream", b"/list").replace(b"\r\n\r\n", CLOSE), ANSWERS["/list"]
+    async with served(App(), server, Bounds(tls=Certificate(certfile, keyfile, SystemClock()).context)) as (port, _):
+        with await asyncio.to_thread(stuck_over_tls, port, asked, trusting(certfile)) as reader:
+            got = await asyncio.to_thread(taken, reader, len(answer) - 250_000)
+            await asyncio.sleep(2.5)  # this is the pause
+            got += await asyncio.to_thread(taken, reader, len(answer) * 2)
+    assert got.endswith(answer)
+
+
+async def test_who_never_says_farewell_is_freed(
+    server: ServerName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel has taken all for it, so that it is no slow reader; the server waits for its last word."""
+    monkeypatch.setattr("rowcast.door.FAREWELL_TIMEOUT", 0.3)
+    certfile, keyfile = make_certificate(tmp_path)
+    async with served(App(), server, Bounds(tls=Certificate(certfile, keyfile, SystemClock()).context)) as (port, _):
+        with await asyncio.to_thread(stuck_over_tls, port, b"", trusting(certfile)) as reader:
+            files = psutil.Process().num_fds()
+            reader.sendall(GET.replace(b"\r\n\r\n", CLOSE))
+            await until(lambda: psutil.Process().num_fds() < files, timeout=10)
 
 
 async def test_a_stop_waits_for_no_handshake(server: ServerName, tmp_path: Path) -> None:
