@@ -35,7 +35,7 @@ def _one(place: Site, name: str, sizes: Sizes, rounds: int, say: Say) -> Outcome
     say(f"\n{name} …")
     module = importlib.import_module(f"rowcast.bench.measurements.{name}")
     outcome: Outcome = module.measure(place, sizes, rounds)
-    for line in outcome_lines(outcome):
+    for line in outcome_lines(outcome, quick=sizes is QUICK):
         say(line)
     say(f"  took {time.monotonic() - began:.0f} s")
     return outcome

@@ -40,11 +40,11 @@ def verdict(figure: Figure) -> str:
     return _VERDICTS[figure.reached]
 
 
-def outcome_lines(outcome: Outcome) -> Iterator[str]:
-    """One measurement for a terminal."""
+def outcome_lines(outcome: Outcome, *, quick: bool) -> Iterator[str]:
+    """One measurement for a terminal; a quick one is held against nothing."""
     yield f"  {outcome.what}"
     for one in outcome.figures:
-        ending = f"   {goal(one)}: {verdict(one)}" if one.goal else ""
+        ending = f"   {goal(one)}: {verdict(one)}" if one.goal and not quick else ""
         yield f"  {one.name:<66} {spread(one)}{ending}"
     for sentence in outcome.not_run:
         yield f"  not run: {sentence}"
@@ -52,9 +52,10 @@ def outcome_lines(outcome: Outcome) -> Iterator[str]:
 
 def summary(report: Report) -> list[str]:
     """The table of what should be reached, for a terminal."""
+    if report.quick:
+        return ["Small sizes, for a try: no figures to compare, with each other or with what should be reached."]
     figures = [(outcome.name, one) for outcome in report.outcomes for one in outcome.figures if one.goal]
-    lines = [f"{name:<9} {one.name:<66} {spread(one):<34} {goal(one):<20} {verdict(one)}" for name, one in figures]
-    return [*lines, "Small sizes, for a try: no figures to compare."] if report.quick else lines
+    return [f"{name:<9} {one.name:<66} {spread(one):<34} {goal(one):<20} {verdict(one)}" for name, one in figures]
 
 
 def markdown(report: Report) -> str:
