@@ -122,19 +122,26 @@ class Jwks:
             keys, fresh = await _fetch(client, self._url)
         except JwksError as error:
             self._failures += 1
-            self._tell("web.jwks_failed", str(error), failures=self._failures, reason=str(error))
+            if self._is_news(str(error)):
+                _log.warning("web.jwks_failed", host=self._host, failures=self._failures, reason=str(error))
         else:
             self._keys, self._freshness, self._fetched_at, self._failures = keys, fresh, begun, 0
             self._looked_at = self._clock.now() if looking else self._looked_at
-            self._tell("web.jwks_fetched", keys, keys=len(keys), passed_over=list(keys.passed_over))
+            if self._is_news(keys):
+                self._tell(keys)
         self._answered.set()
 
-    def _tell(self, event: str, what: object, **fields: object) -> None:
-        """Log it, unless it is what was told last."""
-        if what != self._told:
-            level = _log.info if event == "web.jwks_fetched" and fields["keys"] else _log.warning
-            level(event, host=self._host, **fields)
-        self._told = what
+    def _is_news(self, what: object) -> bool:
+        """Whether it is not what was told last."""
+        was, self._told = self._told, what
+        return what != was
+
+    def _tell(self, keys: KeySet) -> None:
+        passed_over = list(keys.passed_over)
+        if keys:
+            _log.info("web.jwks_fetched", host=self._host, keys=len(keys), passed_over=passed_over)
+        else:
+            _log.warning("web.jwks_fetched", host=self._host, keys=0, passed_over=passed_over)
 
 
 class JwksError(Exception):
