@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, TypeAlias, cast
 
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPResponseStartEvent, HTTPScope, Scope
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from core.clock import Clock
 from web import sse
@@ -15,14 +15,14 @@ from web.addresses import asking, counted_as
 from web.auth.headers import path_of
 from web.config import WebConfig
 from web.front import stream_start
-from web.hardening import added_headers
+from web.hardening import refusal_start
 from web.incoming import PATIENCE
 from web.leaving import while_there
 from web.limiter import Limiter
 from web.open_streams import OpenStreams
 from web.problems import Problem
 from web.refusals import Cap, Refusals
-from web.stream import busy_retry
+from web.stream import busy_retry, retry_after
 
 App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -61,7 +61,7 @@ class Admission:
             await self._refuse(scope, receive, send, stream=stream)
         elif stream:
             with self._streams.entered(who) as admitted:
-                await (app(scope, receive, send) if admitted else self._end_at_once(scope, receive, send))
+                await (app(scope, receive, send) if admitted else self._end_at_once(scope, receive, send, busy_retry))
         else:
             await app(scope, receive, send)
 
@@ -78,7 +78,8 @@ class Admission:
         self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable, *, stream: bool
     ) -> None:
         if stream:
-            await self._end_at_once(scope, receive, send)
+            # There is room for it, in a second or two: many who come back at once get in as fast as the cap lets them.
+            await self._end_at_once(scope, receive, send, retry_after)
             return
         await _drain(receive)
         most = self._config.caps.requests_per_address
@@ -90,16 +91,22 @@ class Admission:
         await while_there(receive, self._tell(problem, scope, send))
 
     async def _tell(self, problem: Problem, scope: HTTPScope, send: ASGISendCallable) -> None:
-        await send(_head(scope, self._config.cors_origins, problem))
+        await send(refusal_start(scope, self._config.cors_origins, problem))
         await _end(send, b"" if scope["method"] == "HEAD" else problem.document())
 
-    async def _end_at_once(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def _end_at_once(
+        self,
+        scope: HTTPScope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        after: Callable[[WebConfig, Clock], int],
+    ) -> None:
         """An EventSource gives up on anything but 200: it is told to come back, and when."""
-        await while_there(receive, self._say_when(scope, send))
+        await while_there(receive, self._say_when(scope, send, after(self._config, self._clock)))
 
-    async def _say_when(self, scope: HTTPScope, send: ASGISendCallable) -> None:
+    async def _say_when(self, scope: HTTPScope, send: ASGISendCallable, milliseconds: int) -> None:
         await send(stream_start(scope, self._config.cors_origins))
-        await _end(send, sse.retry(busy_retry(self._config, self._clock)))
+        await _end(send, sse.retry(milliseconds))
 
 
 async def _drain(receive: ASGIReceiveCallable) -> None:
@@ -110,15 +117,6 @@ async def _drain(receive: ASGIReceiveCallable) -> None:
                 pass
     except TimeoutError:
         pass
-
-
-def _head(scope: HTTPScope, cors_origins: frozenset[str], problem: Problem) -> HTTPResponseStartEvent:
-    headers = added_headers(scope, cors_origins) | problem.all_headers()
-    return {
-        "type": "http.response.start",
-        "status": problem.status,
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-    }
 
 
 async def _end(send: ASGISendCallable, body: bytes) -> None:

@@ -28,7 +28,6 @@ from web.leaving import while_there
 from web.open_streams import OpenStreams
 from web.problems import Problem
 from web.refusals import Cap, Refusals
-from web.request_ids import RequestIds
 from web.routes.events import HEADERS, asked_for
 from web.stream import Stream, busy_retry, retry_after
 
@@ -49,12 +48,9 @@ class Front:
         self._clock = clock
         self._cut = partial(refusals.count, Cap.REPLAY_ROWS)
         self._open = OpenStreams(Cap.STREAMS_PER_USER, config.caps.streams_per_user, refusals)
-        self._ids = RequestIds(clock)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """One connection's request, as ASGI has it."""
-        if scope["type"] == "http":
-            self._ids.begin(scope)
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from hypercorn.typing import WWWScope
+from hypercorn.typing import HTTPResponseStartEvent, WWWScope
 from quart import Quart, Response, request
 
 from web.problems import Problem
@@ -42,6 +42,16 @@ def added_headers(scope: WWWScope, cors_origins: frozenset[str]) -> dict[str, st
         headers["Access-Control-Allow-Credentials"] = "true"
         headers["Access-Control-Expose-Headers"] = _EXPOSED
     return headers
+
+
+def refusal_start(scope: WWWScope, cors_origins: frozenset[str], problem: Problem) -> HTTPResponseStartEvent:
+    """The head of a refusal that is sent without Quart."""
+    headers = added_headers(scope, cors_origins) | problem.all_headers()
+    return {
+        "type": "http.response.start",
+        "status": problem.status,
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }
 
 
 def harden(app: Quart, cors_origins: frozenset[str]) -> None:

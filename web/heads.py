@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
+from web.hardening import refusal_start
 from web.leaving import while_there
 from web.problems import Problem
 from web.refusals import Cap, Refusals
@@ -18,24 +19,24 @@ _FIELD, _LINE = 4, 16
 class BoundedHeads:
     """`app`, for requests whose line and headers together are no longer than `longest` bytes (0: any)."""
 
-    def __init__(self, app: ASGIFramework, longest: int, refusals: Refusals) -> None:
+    def __init__(self, app: ASGIFramework, longest: int, refusals: Refusals, cors_origins: frozenset[str]) -> None:
         self._app = app
         self._longest = longest
         self._refusals = refusals
+        self._cors_origins = cors_origins
 
     def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Awaitable[None]:
         """One request, as ASGI has it; no coroutine of its own, which would be held as long as a stream is open."""
         if scope["type"] == "http" and 0 < self._longest < _length(scope):
             self._refusals.count(Cap.HEADER_BYTES)
-            return while_there(receive, self._refuse(send))
+            return while_there(receive, self._refuse(scope, send))
         return self._app(scope, receive, send)
 
-    async def _refuse(self, send: ASGISendCallable) -> None:
+    async def _refuse(self, scope: HTTPScope, send: ASGISendCallable) -> None:
         detail = f"The line and the headers of the request are longer than the {self._longest} bytes that this server takes. Send fewer cookies."
-        answer = Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail).response()
-        body = await answer.get_data(as_text=False)
-        headers = [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
-        await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+        problem = Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+        await send(refusal_start(scope, self._cors_origins, problem))
+        body = b"" if scope["method"] == "HEAD" else problem.document()
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 

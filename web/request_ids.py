@@ -6,10 +6,11 @@ They are made here and never taken from the request: an id that a client chooses
 from __future__ import annotations
 
 import zlib
+from collections.abc import Awaitable
 from contextvars import ContextVar
 from itertools import count
 
-from hypercorn.typing import WWWScope
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope, WWWScope
 from structlog.contextvars import bind_contextvars
 
 from core.clock import Clock
@@ -24,6 +25,16 @@ class RequestIds:
     def __init__(self, clock: Clock) -> None:
         self._process = f"{int(clock.jitter(0, 2**32 - 1)):08x}"
         self._numbers = count(1)
+
+    def before(self, app: ASGIFramework) -> ASGIFramework:
+        """The ASGI app that stands in for `app`: all that comes after this, refusals too, is of a request that has its id."""
+
+        def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Awaitable[None]:
+            if scope["type"] == "http":
+                self.begin(scope)
+            return app(scope, receive, send)
+
+        return answer
 
     def begin(self, scope: WWWScope) -> None:
         """From here on, in this task and those it starts, lines carry `request` and `connection`: which process, and which client's socket."""

@@ -38,6 +38,7 @@ from web.front import Front
 from web.heads import BoundedHeads
 from web.hub import Hub
 from web.refusals import Refusals
+from web.request_ids import RequestIds
 from web.routes.events import events_blueprint
 from web.routes.metrics import metrics_blueprint, show_streams
 from web.waiting_room import waiting_room
@@ -63,10 +64,10 @@ async def _run_web(settings: Settings, sockets: list[socket.socket]) -> None:
     registry = CollectorRegistry()
     refusals = Refusals(clock, registry)
     config, bounds = web_config(settings), bounds_of(settings, refusals, clock)
-    admission = Admission(config, refusals, clock)
+    admission, ids = Admission(config, refusals, clock), RequestIds(clock)
     async with asyncio.TaskGroup() as tasks:
         looking = tasks.create_task(look_first(settings.database_url, redis, "web", clock, stopping), name="look first")
-        waiting = admission.before(waiting_room(config, refusals, clock))
+        waiting = ids.before(admission.before(waiting_room(config, refusals, clock)))
         await _receive_until(looking, waiting, sockets, settings.server, bounds)
     facts = looking.result()
     if facts is None:
@@ -85,8 +86,10 @@ async def _run_web(settings: Settings, sockets: list[socket.socket]) -> None:
             _collect_seldom()
             telling = tasks.create_task(refusals.run(), name="refusals")
             front = Front(app, config, gate, hub=hub, history=history, refusals=refusals, clock=clock)
-            bounded = BoundedHeads(admission.before(front), bounds.header_bytes, refusals)
-            await serve_until(bounded, sockets, stopping, partial(_drain, hub), server=settings.server, bounds=bounds)
+            bounded = BoundedHeads(admission.before(front), bounds.header_bytes, refusals, config.cors_origins)
+            await serve_until(
+                ids.before(bounded), sockets, stopping, partial(_drain, hub), server=settings.server, bounds=bounds
+            )
             await fail_points.reach(Point.SERVER_CLOSED)
             hearing.cancel()
             telling.cancel()

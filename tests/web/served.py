@@ -22,7 +22,9 @@ from web.auth.caller import Verifier
 from web.auth.gate import Gate
 from web.config import WebConfig
 from web.front import Front
+from web.heads import BoundedHeads
 from web.refusals import Cap, Refusals
+from web.request_ids import RequestIds
 from web.routes.events import events_blueprint
 from web.routes.metrics import metrics_blueprint, show_streams
 
@@ -86,7 +88,12 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    databases: Databases, valkey: Server, config: WebConfig, verifier: Verifier | None = None
+    databases: Databases,
+    valkey: Server,
+    config: WebConfig,
+    verifier: Verifier | None = None,
+    *,
+    header_bytes: int = 16 << 10,
 ) -> AsyncIterator[Served]:
     with databases.migrated(config.user_id_type) as url:
         async with open_air(url, valkey.url) as air, open_pool(DatabaseConfig(url), name="test web") as pool:
@@ -98,7 +105,8 @@ async def serving(
             quart = create_app(config, gate, pool, air.hub, *blueprints, refusals=refusals, clock=air.clock)
             listener, stopping = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
             front = Front(quart, config, gate, hub=air.hub, history=air.history, refusals=refusals, clock=air.clock)
-            app = Admission(config, refusals, air.clock).before(front)
+            admitted = Admission(config, refusals, air.clock).before(front)
+            app = RequestIds(air.clock).before(BoundedHeads(admitted, header_bytes, refusals, config.cors_origins))
 
             async def drain() -> None:
                 await air.hub.drain(5)
