@@ -118,7 +118,8 @@ class Settings(BaseSettings):
         None, description="File that `up` writes, as JSON, once everything is ready, and removes at its end."
     )
     health_bind: str | None = Field(
-        None, description="Where the bridge answers /healthz and /readyz, as host:port; not at all by default."
+        None,
+        description="Where the bridge answers /healthz, /readyz and /metrics, as host:port; not at all by default.",
     )
     poll_interval: float = Field(
         1.0, ge=0.05, le=1, description="Seconds between looks for rows whose NOTIFY was lost."
@@ -219,10 +220,12 @@ class Settings(BaseSettings):
     env_file: Path | None = Field(Path(".env"), description="File with settings, one NAME=value a line.")
 
     def need(self, *names: str) -> None:
-        """Raise ConfigurationError for the first of these settings that is empty."""
+        """Raise ConfigurationError for the first of these settings that is empty, or for a URL of Redis that is none."""
         for name in names:
             if not getattr(self, name):
                 raise ConfigurationError(f"{spelled(name)} is not set. It names {_NEEDED[name]}")
+        if "redis_url" in names:
+            check_redis_url(self)
 
     def with_secrets(self, *names: str) -> Settings:
         """The same, with those of these secrets that are in files read from them; raises ConfigurationError."""
@@ -285,6 +288,14 @@ def _overruled(flags: Mapping[str, Any]) -> dict[str, str | None]:
     secrets = {name: "" for name in SECRETS if file_of(name) in flags and name not in flags}
     files = {file_of(name): None for name in SECRETS if name in flags and file_of(name) not in flags}
     return secrets | files
+
+
+def check_redis_url(settings: Settings) -> None:
+    """Raise ConfigurationError for what is no URL of Redis: before anything waits for a server."""
+    from fanout.redis_url import read_url  # noqa: PLC0415 -- only who needs Redis waits for its driver to load
+
+    if settings.redis_url:
+        read_url(settings.redis_url)
 
 
 def require_auth(settings: Settings) -> None:

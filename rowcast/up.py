@@ -23,7 +23,7 @@ from rowcast.own_key import needs_own_key, own_key_file, with_own_key
 from rowcast.possession import Possession, possess
 from rowcast.readiness import wait_until_ready
 from rowcast.serving import require_server
-from rowcast.settings import Settings, spelled
+from rowcast.settings import Settings, check_redis_url, spelled
 from rowcast.signals import until_signalled
 from rowcast.sockets import Bind, listen
 from rowcast.stack import Say, Stack
@@ -35,6 +35,7 @@ _READY_WITHIN = 60.0
 def run_up(settings: Settings, say: Say) -> None:
     """Run everything until SIGINT or SIGTERM; progress, the final screen and each restart go to `say`. Raises RowcastError."""
     require_server(settings.server)
+    check_redis_url(settings)
     if settings.auth == "jwt" and not needs_own_key(settings):
         auth_config(settings)
     _check_ready_file(settings)

@@ -29,6 +29,7 @@ from rowcast.up import run_up
         "buckets",
     ),
     *("poll_interval", "heartbeat", "retry", "body_bytes", "stream_queue", "pool_size", "retention", "keep_unread"),
+    *("cors_origins", "insecure", "header_bytes"),
     *CAPS,
 )
 def command(settings: Settings) -> None:

@@ -102,6 +102,12 @@ def test_every_setting_is_a_flag_of_some_command() -> None:
         (["send", "1", "x", "--url", "http://127.0.0.1:1", "--token", "a b"], 2, ["ROWCAST_TOKEN", "no token"]),
         (["migrate"], 2, ["ROWCAST_DATABASE_URL"]),
         (["bridge", "--database-url", "postgresql://x"], 2, ["ROWCAST_REDIS_URL"]),
+        (
+            ["bridge", "--database-url", "postgresql://x", "--redis-url", "http://x"],
+            2,
+            ["ROWCAST_REDIS_URL", "redis://"],
+        ),
+        (["up", "--redis-url", "http://x"], 2, ["ROWCAST_REDIS_URL", "redis://"]),
         (["web"], 2, ["ROWCAST_AUTH", "jwt", "off"]),
         (["web", "--auth", "jwt"], 2, ["ROWCAST_JWT_KEY", "ROWCAST_JWKS_URL"]),
         (["web", "--auth", "off", "--cors-origins", "*"], 2, ["ROWCAST_CORS_ORIGINS", "one by one"]),
