@@ -74,6 +74,8 @@ def harden(app: Quart, cors_origins: frozenset[str]) -> None:
             response.vary.add(vary)
         for name, value in headers.items():
             response.headers.setdefault(name, value)
+        if response.status_code == HTTPStatus.NO_CONTENT:
+            del response.headers["Content-Type"]  # Quart's default, of a body that there is none of
         return response
 
     app.before_request(preflight)

@@ -169,6 +169,7 @@ async def test_a_deleted_row_is_gone(site: Site) -> None:
     path = f"/notifications/{row['id']}"
     answer = await site.http.delete(path)
     assert (answer.status_code, answer.content) == (204, b"")
+    assert "content-type" not in answer.headers
     assert (await site.http.delete(path)).status_code == 404
     assert (await site.http.get(path)).status_code == 404
 
