@@ -16,6 +16,8 @@ from werkzeug.exceptions import HTTPException
 from bridge.leader import OK
 from bridge.service import Bridge, Role
 
+_FAILED = "The bridge failed to answer, and its log says why. This is a bug: please report it."
+
 
 def health_app(bridge: Bridge) -> Quart:
     """/healthz: 200 while the process is alive. /readyz: 200 if it leads or stands by as it should, else 503 with what is wrong.
@@ -64,7 +66,8 @@ class _State(Collector):
 
 def _problem(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-    detail = "This is a bridge: it answers GET /healthz, /readyz and /metrics, and nothing else."
+    failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    detail = _FAILED if failed else "This is a bridge: it answers GET /healthz, /readyz and /metrics, and nothing else."
     problem = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
     headers = dict(error.get_headers()) | {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
     return Response(json.dumps(problem, separators=(",", ":")), status, headers=headers)

@@ -161,16 +161,11 @@ async def open_pool(
         if isinstance(connection, Session) and row:
             connection.walled = row[0]
 
-    async def reset(_: Connection) -> None:
-        """Nothing: with a callback the pool's workers take sessions back. A borrower cancelled while it does so itself loses its session."""
-
     pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
         conninfo(config.url, name=name),
         connection_class=Session,
         kwargs={"autocommit": True},
         configure=configure,
-        reset=reset,
-        num_workers=config.pool_size + 1,  # one is free to take sessions back while all others wait for a silent server
         min_size=0 if seldom else min(2, config.pool_size),
         max_size=config.pool_size,
         timeout=10,
@@ -188,6 +183,17 @@ async def open_pool(
 def is_walled(connection: Connection) -> bool:
     """May row-level security stand between this session's role and the rows? True for a session that was not asked."""
     return bool(getattr(connection, "walled", True))
+
+
+@asynccontextmanager
+async def _lent(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Connection]:
+    """As `pool.connection()`, but a borrower that is cancelled while it gives its session back does not lose it: the pool's lock may be taken."""
+    connection = await pool.getconn()
+    try:
+        async with connection:
+            yield connection
+    finally:
+        await asyncio.shield(pool.putconn(connection))
 
 
 async def _lives(connection: Connection) -> bool:
@@ -210,7 +216,7 @@ async def borrow(
     async with limited(doing, seconds):
         # The pool's own check waits a second after each dead session, and after a restart of Postgres all are.
         for _ in range(pool.max_size + 1):
-            async with pool.connection() as connection:
+            async with _lent(pool) as connection:
                 if task and task.cancelling() > cancelled:
                     # Python 3.11's wait_for, inside the pool, swallows a cancellation that comes together with the connection.
                     raise asyncio.CancelledError

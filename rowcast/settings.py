@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         ge=1,
         le=1000,
         description="Sessions with Postgres of a web process, for requests and missed rows; one more is for re-reads, and with auth jwt another, "
-        "or two while tokens are revoked.",
+        "or two for some minutes after a revocation.",
     )
     retention: Annotated[str, AfterValidator(_duration)] = Field(
         "",

@@ -22,6 +22,7 @@ from web.limiter import Limiter
 from web.open_streams import OpenStreams
 from web.problems import Problem
 from web.refusals import Cap, Refusals
+from web.request_ids import RequestIds
 from web.stream import busy_retry, retry_after
 
 App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
@@ -34,9 +35,10 @@ _STREAMS = "/events/"
 class Admission:
     """`app` behind it sees the client's own address and scheme in its scope, and only what the caps let through."""
 
-    def __init__(self, config: WebConfig, refusals: Refusals, clock: Clock) -> None:
+    def __init__(self, config: WebConfig, refusals: Refusals, ids: RequestIds, clock: Clock) -> None:
         self._config = config
         self._refusals = refusals
+        self._ids = ids
         self._clock = clock
         self._limiter = Limiter(config.caps.requests_per_address)
         self._streams = OpenStreams(Cap.STREAMS_PER_ADDRESS, config.caps.streams_per_address, refusals)
@@ -72,6 +74,7 @@ class Admission:
         if client is None or found.address != client[0]:
             scope["client"] = (found.address, client[1] if client else 0)
         scope["scheme"] = found.scheme
+        self._ids.recognize(scope)
         return counted_as(found.address)
 
     async def _refuse(

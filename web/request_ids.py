@@ -31,16 +31,20 @@ class RequestIds:
 
         def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Awaitable[None]:
             if scope["type"] == "http":
-                self.begin(scope)
+                self.begin()
             return app(scope, receive, send)
 
         return answer
 
-    def begin(self, scope: WWWScope) -> None:
-        """From here on, in this task and those it starts, lines carry `request` and `connection`: which process, and which client's socket."""
+    def begin(self) -> None:
+        """From here on, in this task and those it starts, lines carry `request`."""
         request = f"{self._process}-{next(self._numbers)}"
         _current.set(request)
-        bind_contextvars(request=request, connection=self._connection(scope))
+        bind_contextvars(request=request)
+
+    def recognize(self, scope: WWWScope) -> None:
+        """From here on they carry `connection`, too: whose socket. To be called once the scope names the client that a proxy speaks for."""
+        bind_contextvars(connection=self._connection(scope))
 
     def _connection(self, scope: WWWScope) -> str:
         """The same for all requests of a connection; says nothing of the address to who only has the log."""

@@ -64,7 +64,8 @@ async def _run_web(settings: Settings, sockets: list[socket.socket]) -> None:
     registry = CollectorRegistry()
     refusals = Refusals(clock, registry)
     config, bounds = web_config(settings), bounds_of(settings, refusals, clock)
-    admission, ids = Admission(config, refusals, clock), RequestIds(clock)
+    ids = RequestIds(clock)
+    admission = Admission(config, refusals, ids, clock)
     async with asyncio.TaskGroup() as tasks:
         looking = tasks.create_task(look_first(settings.database_url, redis, "web", clock, stopping), name="look first")
         waiting = ids.before(admission.before(waiting_room(config, refusals, clock)))

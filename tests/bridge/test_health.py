@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bridge.config import BridgeConfig
@@ -9,6 +11,7 @@ from bridge.health import health_app
 from bridge.service import Bridge, Role
 from fanout.connection import RedisConfig
 from tests.clocks import HandClock
+from tests.parts import ROOT
 
 
 @pytest.fixture
@@ -24,6 +27,8 @@ async def test_metrics_tell_who_leads_and_what_is_not_as_it_should_be(bridge: Br
     text = await answer.get_data(as_text=True)
     assert "\nrowcast_leading 0.0\n" in text
     assert '\nrowcast_check{check="postgres"} 0.0\n' in text
+    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    assert all(f"`{name}" in page for name in re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
     bridge.role = Role.LEADER
     assert "\nrowcast_leading 1.0\n" in await (await client.get("/metrics")).get_data(as_text=True)
 

@@ -8,7 +8,7 @@ import gc
 import pytest
 
 from db.connect import DatabaseConfig, borrow, open_pool, session
-from tests.waiting import turns, until
+from tests.waiting import DEADLINE, turns, until
 
 
 async def test_a_cancelled_attempt_to_connect_leaves_no_connection_that_postgres_waits_on() -> None:
@@ -61,5 +61,6 @@ async def test_a_borrower_cancelled_while_it_gives_its_session_back_does_not_los
         enough.set()
         await turns(turn)
         second.cancel()
-        await asyncio.wait({first, second, waiting}, timeout=2)
-        await until(lambda: pool.get_stats()["pool_available"] == 2, timeout=2)
+        _, left = await asyncio.wait({first, second, waiting}, timeout=DEADLINE)
+        assert not left
+        await until(lambda: pool.get_stats()["pool_available"] == 2)

@@ -211,6 +211,7 @@ async def test_a_vacuum_that_gives_way_after_a_second_is_waited_for(
 async def test_who_waits_for_a_lock_keeps_nobody_from_reading(
     listed: RevocationList, database: str, other: Connection
 ) -> None:
+    await other.execute("ALTER FUNCTION rowcast.revoke SET lock_timeout = '60s'")  # which is not what is looked at here
     first = await listed.add(user_id="1")
     async with await AsyncConnection.connect(database) as owner, asyncio.TaskGroup() as tasks:
         await owner.execute("LOCK TABLE rowcast.revocations IN SHARE UPDATE EXCLUSIVE MODE")

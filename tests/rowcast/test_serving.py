@@ -228,7 +228,7 @@ async def test_little_is_read_of_what_is_asked_behind_an_open_stream(server: Ser
 async def test_a_stream_asked_for_behind_another_request_is_no_connection_that_waits(
     server: ServerName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"rowcast.on_{server}.IDLE_TIMEOUT", 0.2)
+    monkeypatch.setattr(f"rowcast.on_{server}.IDLE_TIMEOUT", 1.0)
     app = App()
     async with served(app, server) as (port, _):
         reader, writer = await connect(port, GET + QUIET)

@@ -105,8 +105,9 @@ async def serving(
             quart = create_app(config, gate, pool, air.hub, *blueprints, refusals=refusals, clock=air.clock)
             listener, stopping = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
             front = Front(quart, config, gate, hub=air.hub, history=air.history, refusals=refusals, clock=air.clock)
-            admitted = Admission(config, refusals, air.clock).before(front)
-            app = RequestIds(air.clock).before(BoundedHeads(admitted, header_bytes, refusals, config.cors_origins))
+            ids = RequestIds(air.clock)
+            admitted = Admission(config, refusals, ids, air.clock).before(front)
+            app = ids.before(BoundedHeads(admitted, header_bytes, refusals, config.cors_origins))
 
             async def drain() -> None:
                 await air.hub.drain(5)

@@ -30,7 +30,8 @@ def test_lines_of_one_connection_share_its_id_and_tell_no_address() -> None:
     ids = RequestIds(HandClock())
     for client in (("192.0.2.77", 4242), ("192.0.2.77", 4242), ("192.0.2.77", 4243)):
         with structlog.contextvars.bound_contextvars():
-            ids.begin(cast(WWWScope, {"type": "http", "client": client}))
+            ids.begin()
+            ids.recognize(cast(WWWScope, {"type": "http", "client": client}))
             seen.append(dict(structlog.contextvars.get_contextvars()))
             assert current_request_id() == seen[-1]["request"]
     structlog.contextvars.clear_contextvars()

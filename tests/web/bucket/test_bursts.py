@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from db import history as history_module
-from tests.waiting import turns, until
+from tests.waiting import DEADLINE, turns, until
 from tests.web.bucket.scene import Scene, seqs, waiting
 from tests.web.log import nobody_reads, reads_wait, span
 from web import bucket as module
@@ -78,7 +78,7 @@ async def test_a_flood_leaves_nobody_asleep(quick: Scene, monkeypatch: pytest.Mo
     stream, woken = quick.busy_stream(1)
     batch = await quick.log.add(*[1] * FLOOD_ITEMS)
     quick.hears(*batch)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(DEADLINE):
         assert await woken
     assert waiting(stream) == seqs(batch)
 
@@ -108,7 +108,7 @@ async def test_what_was_gathered_goes_out_before_what_comes_then(
                 quick.bucket.interrupted()
             case _:
                 quick.hears(span(batch))
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(DEADLINE):
             assert await woken
     assert waiting(stream)[: len(batch)] == seqs(batch)
 
@@ -122,7 +122,7 @@ async def test_pages_that_are_read_again_go_out_one_by_one(quick: Scene, monkeyp
     batch = await quick.log.add(*[1] * 100)
     quick.bucket.missed()
     pages: list[list[int]] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while sum(map(len, pages)) < len(batch):
             assert await stream.woken()
             pages.append(waiting(stream))
@@ -158,7 +158,7 @@ async def test_rows_for_everyone_leave_the_event_loop_to_many_streams(
     else:
         quick.bucket.missed()
     most = 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while len(streams[0]._queue) < len(batch):
             before = sum(len(stream._queue) for stream in streams)
             await asyncio.sleep(0)
