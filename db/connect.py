@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from core.errors import ConfigurationError, DatabaseUnavailableError, SlowDatabaseError, UnreadableRowError
 from db.queries import query
@@ -27,6 +27,8 @@ STATEMENT_TIMEOUT = 10
 PING_TIMEOUT = 3
 BORROW_TIMEOUT = 15
 CHECK_TIMEOUT = 2
+# After so long the pool begins its attempts to connect anew: their pauses, of 1 s at first, double each time.
+RECONNECT_TIMEOUT = 3.0
 CLOSE_TIMEOUT = 0.5
 
 
@@ -169,7 +171,8 @@ async def open_pool(
         min_size=0 if seldom else min(2, config.pool_size),
         max_size=config.pool_size,
         timeout=10,
-        reconnect_timeout=10,
+        reconnect_timeout=RECONNECT_TIMEOUT,
+        reconnect_failed=_go_on,
         open=False,
         name=name,
     )
@@ -178,6 +181,12 @@ async def open_pool(
         yield pool
     finally:
         await pool.close(timeout=CLOSE_TIMEOUT)
+
+
+async def _go_on(pool: AsyncConnectionPool[Connection]) -> None:
+    """Ask for a session, which makes a pool that has given up connect again: else nothing would while those wait who asked before."""
+    with suppress(PoolTimeout, TooManyRequests, PoolClosed):
+        await pool.putconn(await pool.getconn(timeout=0.01))
 
 
 def is_walled(connection: Connection) -> bool:

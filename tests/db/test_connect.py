@@ -6,9 +6,11 @@ import asyncio
 import gc
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from db.connect import DatabaseConfig, borrow, open_pool, session
 from tests.waiting import DEADLINE, turns, until
+from tests.wire import wire
 
 
 async def test_a_cancelled_attempt_to_connect_leaves_no_connection_that_postgres_waits_on() -> None:
@@ -64,3 +66,24 @@ async def test_a_borrower_cancelled_while_it_gives_its_session_back_does_not_los
         _, left = await asyncio.wait({first, second, waiting}, timeout=DEADLINE)
         assert not left
         await until(lambda: pool.get_stats()["pool_available"] == 2)
+
+
+async def test_who_waits_for_a_session_gets_one_though_the_pool_gave_up_meanwhile(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself it connects again only for somebody who asks after that."""
+    monkeypatch.setattr("db.connect.RECONNECT_TIMEOUT", 0.1)
+    async with wire(database) as way:
+        way.refuse()
+        async with open_pool(
+            DatabaseConfig(make_conninfo(database, host="127.0.0.1", port=way.port), 1), name="test"
+        ) as pool:
+
+            async def borrowed() -> None:
+                async with borrow(pool, doing="testing"):
+                    pass
+
+            waiting = asyncio.create_task(borrowed())
+            await until(lambda: pool.get_stats().get("connections_errors", 0) >= 4)
+            way.heal()
+            await waiting
