@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import psycopg
 
 from db.migrate import migrate
 from rowcast.embedded import Server, start_postgres
@@ -61,14 +62,35 @@ class OwnPostgres:
         postmaster = psutil.Process(self.pid)
         # As its own account: root itself may lack the right to limit others.
         account = (postmaster.uids().real, postmaster.gids().real) if os.geteuid() == 0 else (None, None)
-        for process in (postmaster, *postmaster.children(recursive=True)):
-            wanted = "unlimited" if size is None else size
+        wanted = "unlimited" if size is None else size
+
+        def limit(process: psutil.Process) -> None:
             command: list[str | Path] = [prlimit, f"--pid={process.pid}", f"--fsize={wanted}:"]
-            limited = subprocess.run(command, check=False, user=account[0], group=account[1])
-            assert limited.returncode == 0 or not process.is_running()
+            limited = subprocess.run(command, check=False, user=account[0], group=account[1], stderr=subprocess.DEVNULL)
+            assert limited.returncode == 0 or _has_ended(process)
+
+        limit(postmaster)
+        # Only now: whatever it starts from here on has its limit.
+        for process in postmaster.children(recursive=True):
+            limit(process)
+
+    def accepts(self) -> bool:
+        """Whether it has recovered."""
+        try:
+            psycopg.connect(self.url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def stop(self) -> None:
         self._server.stop()
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextmanager

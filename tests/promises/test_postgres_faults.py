@@ -127,6 +127,7 @@ async def test_a_log_that_can_t_be_written_panics_postgres_and_loses_nothing_it_
             await until(lambda: server.log.count("PANIC") > 3, timeout=60)
             assert "postgres" in await unready(url, web)
             server.limit_files(None)
+            await until(server.accepts, timeout=60)  # a recovery that was broken off several times takes its time
             await load.flows(within=HEALS)
             await ready(url, web, timeout=HEALS)
         assert load.writer.refused
