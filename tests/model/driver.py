@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -133,6 +132,12 @@ class ModelConnection:
             finally:
                 self._bell = None
 
+    async def __aenter__(self) -> ModelConnection:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """It is in autocommit."""
+
     async def _ask(self, name: str, parameters: dict[str, Any]) -> Rows:
         self._require()
         waiter: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
@@ -205,12 +210,15 @@ class Pool:
         self._free: list[Connection] = []
         self._room = asyncio.Semaphore(max_size)
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        async with self._room:
-            connection = self._free.pop() if self._free else await self._driver.session(self._name)
-            try:
-                yield connection
-            finally:
-                if not connection.closed:
-                    self._free.append(connection)
+    async def getconn(self) -> Connection:
+        await self._room.acquire()
+        try:
+            return self._free.pop() if self._free else await self._driver.session(self._name)
+        except BaseException:
+            self._room.release()
+            raise
+
+    async def putconn(self, connection: Connection) -> None:
+        if not connection.closed:
+            self._free.append(connection)
+        self._room.release()
