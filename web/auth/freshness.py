@@ -10,8 +10,6 @@ from dataclasses import dataclass
 REFRESH = 300.0
 # ... and after this in any case.
 LONGEST = 3600.0
-# However short it may be kept, it counts for this long: who publishes keys has one fetch of each process in that time, and not one a second.
-SHORTEST = 60.0
 # The part of its time after which an answer is fetched anew.
 _EARLY = 0.8
 _DIRECTIVE = re.compile(r'([a-z-]+)(?:="?([0-9]{1,10})"?)?')
@@ -31,7 +29,7 @@ def freshness(headers: Mapping[str, str]) -> Freshness:
     lifetime = int(directives.get("max-age") or 0)
     if not lifetime or "no-cache" in directives or "no-store" in directives:
         return Freshness()
-    left = max(lifetime - _age(headers), SHORTEST)
+    left = max(lifetime - _age(headers), 1)
     trusted = min(left + int(directives.get("stale-if-error") or 0), LONGEST)
     return Freshness(min(left * _EARLY, REFRESH), trusted)
 

@@ -14,7 +14,6 @@ from structlog.testing import capture_logs
 from core.clock import SystemClock
 from core.user_ids import UserIdType
 from tests.clocks import HandClock
-from tests.waiting import until
 from tests.web.auth.key_server import jwk, own_certificate, publishing
 from tests.web.auth.minting import SECRET, b64, private_key, public_pem, token
 from web.auth.caller import KeysUnavailableError, TokenRefusedError
@@ -25,19 +24,14 @@ from web.auth.tokens import TokenVerifier, make_verifier
 
 
 class Ahead(SystemClock):
-    """The machine's, with time that tests add; it remembers what was drawn."""
+    """The machine's, with time that tests add."""
 
     def __init__(self) -> None:
         super().__init__()
         self.added = 0.0
-        self.drawn: list[tuple[float, float]] = []
 
     def now(self) -> float:
         return super().now() + self.added
-
-    def jitter(self, low: float, high: float) -> float:
-        self.drawn.append((low, high))
-        return super().jitter(low, high)
 
 
 class Verifying:
@@ -181,8 +175,7 @@ async def test_invented_names_cause_few_fetches() -> None:
         assert await v.user(signed_by("a")) == "1"
 
 
-async def test_keys_are_fetched_anew_before_they_are_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("web.auth.freshness.SHORTEST", 1.0)
+async def test_keys_are_fetched_anew_before_they_are_old() -> None:
     async with (
         publishing(listed("a"), headers={"cache-control": "public, max-age=1"}) as server,
         verifying(server.url) as v,
@@ -197,24 +190,6 @@ async def test_keys_are_fetched_anew_before_they_are_old(monkeypatch: pytest.Mon
         assert await v.user(signed_by("b")) == "1"
 
 
-@pytest.mark.parametrize(
-    "headers", [{"cache-control": "max-age=1"}, {"cache-control": "max-age=60", "age": "60"}], ids=str
-)
-async def test_an_answer_that_is_old_at_once_is_not_fetched_each_second(headers: dict[str, str]) -> None:
-    """It counts for a minute, so that who publishes keys has one fetch of each process in that; a new name is still looked for."""
-    async with publishing(listed("a"), headers=headers) as server, verifying(server.url) as v:
-        assert await v.user(signed_by("a")) == "1"
-        await until(lambda: bool(v.clock.drawn))
-        [pause] = v.clock.drawn
-        assert pause == pytest.approx((43.2, 48))
-        v.clock.added = 50
-        assert await v.user(signed_by("a")) == "1"
-        assert server.fetches == 1
-        server.keys = [listed("b", "EdDSA")]
-        assert await v.user(signed_by("b", "EdDSA")) == "1"
-        assert server.fetches == 2
-
-
 async def still_taken(v: Verifying, text: str) -> bool:
     try:
         await v.user(text)
@@ -225,13 +200,7 @@ async def still_taken(v: Verifying, text: str) -> bool:
 
 @pytest.mark.parametrize(
     ("header", "trusted"),
-    [
-        ("max-age=60", 60.0),
-        ("max-age=1", 60.0),
-        ("max-age=60, stale-if-error=100", 160.0),
-        ("max-age=86400", 3600.0),
-        ("no-cache", 3600.0),
-    ],
+    [("max-age=60", 60.0), ("max-age=60, stale-if-error=100", 160.0), ("max-age=86400", 3600.0), ("no-cache", 3600.0)],
 )
 async def test_keys_are_never_trusted_past_their_time(header: str, trusted: float) -> None:
     async with publishing(listed("a"), headers={"cache-control": header}) as server, verifying(server.url) as v:
@@ -362,11 +331,10 @@ async def test_logs_say_what_happened_once_and_not_the_url() -> None:
         ({"cache-control": "public, max-age=100"}, Freshness(80, 100)),
         ({"cache-control": "Public,MAX-AGE=100"}, Freshness(80, 100)),
         ({"cache-control": 'max-age="100"'}, Freshness(80, 100)),
-        ({"cache-control": "max-age=100", "age": "30"}, Freshness(56, 70)),
-        ({"cache-control": "max-age=100", "age": "900"}, Freshness(48, 60)),
+        ({"cache-control": "max-age=100", "age": "90"}, Freshness(8, 10)),
+        ({"cache-control": "max-age=100", "age": "900"}, Freshness(0.8, 1)),
         ({"cache-control": "max-age=100", "age": "x"}, Freshness(80, 100)),
-        ({"cache-control": "max-age=1"}, Freshness(48, 60)),
-        ({"cache-control": "max-age=15, stale-if-error=86400"}, Freshness(48, 3600)),
+        ({"cache-control": "max-age=15, stale-if-error=86400"}, Freshness(12, 3600)),
         ({"cache-control": "max-age=20000"}, Freshness(300, 3600)),
         ({"cache-control": "max-age=99999999999999"}, Freshness(300, 3600)),
         ({"cache-control": "max-age=-5"}, Freshness(300, 3600)),
