@@ -15,7 +15,7 @@ from web.addresses import asking, counted_as
 from web.auth.headers import path_of
 from web.config import WebConfig
 from web.front import stream_start
-from web.hardening import refusal_start
+from web.hardening import send_problem
 from web.incoming import PATIENCE
 from web.leaving import while_there
 from web.limiter import Limiter
@@ -91,11 +91,7 @@ class Admission:
             f"More than {most} requests a second came from your address. Wait a second, then go on more slowly.",
             Retry_After="1",
         )
-        await while_there(receive, self._tell(problem, scope, send))
-
-    async def _tell(self, problem: Problem, scope: HTTPScope, send: ASGISendCallable) -> None:
-        await send(refusal_start(scope, self._config.cors_origins, problem))
-        await _end(send, b"" if scope["method"] == "HEAD" else problem.document())
+        await while_there(receive, send_problem(problem, scope, self._config.cors_origins, send))
 
     async def _end_at_once(
         self,

@@ -22,7 +22,7 @@ from web.auth.caller import KeysUnavailableError
 from web.auth.gate import Gate
 from web.auth.headers import path_of
 from web.config import WebConfig
-from web.hardening import added_headers
+from web.hardening import answer_start
 from web.hub import Hub
 from web.leaving import while_there
 from web.open_streams import OpenStreams
@@ -108,9 +108,4 @@ class Front:
 
 def stream_start(scope: HTTPScope, cors_origins: frozenset[str]) -> HTTPResponseStartEvent:
     """The head of a stream's answer."""
-    headers = added_headers(scope, cors_origins) | HEADERS
-    return {
-        "type": "http.response.start",
-        "status": 200,
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-    }
+    return answer_start(scope, cors_origins, 200, HEADERS)

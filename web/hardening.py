@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from hypercorn.typing import HTTPResponseStartEvent, WWWScope
+from hypercorn.typing import ASGISendCallable, HTTPResponseStartEvent, HTTPScope, WWWScope
 from quart import Quart, Response, request
 
 from web.problems import Problem
@@ -44,14 +44,25 @@ def added_headers(scope: WWWScope, cors_origins: frozenset[str]) -> dict[str, st
     return headers
 
 
-def refusal_start(scope: WWWScope, cors_origins: frozenset[str], problem: Problem) -> HTTPResponseStartEvent:
-    """The head of a refusal that is sent without Quart."""
-    headers = added_headers(scope, cors_origins) | problem.all_headers()
+def answer_start(
+    scope: WWWScope, cors_origins: frozenset[str], status: int, headers: dict[str, str]
+) -> HTTPResponseStartEvent:
+    """The head of an answer that is sent without Quart."""
+    all_headers = added_headers(scope, cors_origins) | headers
     return {
         "type": "http.response.start",
-        "status": problem.status,
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "status": status,
+        "headers": [(name.lower().encode(), value.encode()) for name, value in all_headers.items()],
     }
+
+
+async def send_problem(
+    problem: Problem, scope: HTTPScope, cors_origins: frozenset[str], send: ASGISendCallable
+) -> None:
+    """A refusal that is sent without Quart, whole."""
+    await send(answer_start(scope, cors_origins, problem.status, problem.all_headers()))
+    body = b"" if scope["method"] == "HEAD" else problem.document()
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def harden(app: Quart, cors_origins: frozenset[str]) -> None:

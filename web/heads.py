@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-from web.hardening import refusal_start
+from web.hardening import send_problem
 from web.leaving import while_there
 from web.problems import Problem
 from web.refusals import Cap, Refusals
@@ -35,9 +35,7 @@ class BoundedHeads:
     async def _refuse(self, scope: HTTPScope, send: ASGISendCallable) -> None:
         detail = f"The line and the headers of the request are longer than the {self._longest} bytes that this server takes. Send fewer cookies."
         problem = Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
-        await send(refusal_start(scope, self._cors_origins, problem))
-        body = b"" if scope["method"] == "HEAD" else problem.document()
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        await send_problem(problem, scope, self._cors_origins, send)
 
 
 def _length(scope: HTTPScope) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.web.bucket.scene import Scene, scene, seqs, waiting
 from tests.web.log import nobody_reads, open_log, reads_wait, span
 from web import bucket as module
 from web.bucket import Bucket
+from web.mailbox import Mailbox
 
 
 async def test_messages_and_marks_wait_in_order_while_a_reread_runs(quick: Scene) -> None:
@@ -174,10 +177,14 @@ class HeldHistory(History):
             await self.let_go.wait()
         return page
 
+    def go_on(self) -> None:
+        self.holding = False
+        self.let_go.set()
 
-@pytest.mark.parametrize("what", ["joined", "missed", "interrupted"])
-async def test_what_asks_for_a_reread_while_one_runs_gets_one_of_its_own(databases: Databases, what: str) -> None:
-    """Rules 4.1 and 4.4: in a snapshot begun after the drop, after every channel was confirmed; this one's may be older."""
+
+@asynccontextmanager
+async def rereading(databases: Databases) -> AsyncIterator[tuple[Scene, Mailbox, HeldHistory]]:
+    """In the middle of a re-read, with one live stream, until it is told to go on."""
     with databases.migrated() as url:
         async with open_log(url) as (log, history):
             slow = HeldHistory(history)
@@ -188,34 +195,30 @@ async def test_what_asks_for_a_reread_while_one_runs_gets_one_of_its_own(databas
                 slow.holding = True
                 made.bucket.missed()
                 await slow.held.wait()
-                batch = await log.add(1)  # too late for the snapshot, and nobody hears of it
-                getattr(made.bucket, what)()
-                slow.holding = False
-                slow.let_go.set()
-                await until(lambda: not stream.empty)
-                assert waiting(stream) == seqs(batch)
+                yield made, stream, slow
+
+
+@pytest.mark.parametrize("what", ["joined", "missed", "interrupted"])
+async def test_what_asks_for_a_reread_while_one_runs_gets_one_of_its_own(databases: Databases, what: str) -> None:
+    """Rules 4.1 and 4.4: in a snapshot begun after the drop, after every channel was confirmed; this one's may be older."""
+    async with rereading(databases) as (made, stream, slow):
+        batch = await made.log.add(1)  # too late for the snapshot, and nobody hears of it
+        getattr(made.bucket, what)()
+        slow.go_on()
+        await until(lambda: not stream.empty)
+        assert waiting(stream) == seqs(batch)
 
 
 async def test_what_arrives_while_a_reread_runs_is_too_late_for_its_snapshot_and_comes_after_it(
     databases: Databases,
 ) -> None:
     """Rule 4.1: its mark waits behind it; one that overtakes makes old news of what waits. [M: 28 of 500.]"""
-    with databases.migrated() as url:
-        async with open_log(url) as (log, history):
-            slow = HeldHistory(history)
-            made = Scene(log, Bucket(0, slow, QuickClock()), QuickClock())
-            async with running(made.bucket.run()):
-                await made.joined()
-                stream = made.stream(1)
-                slow.holding = True
-                made.bucket.missed()
-                await slow.held.wait()
-                batch = await log.add(1, 1)
-                made.hears(*batch, span(batch))
-                slow.holding = False
-                slow.let_go.set()
-                await made.at_rest()
-                assert waiting(stream) == seqs(batch)
+    async with rereading(databases) as (made, stream, slow):
+        batch = await made.log.add(1, 1)
+        made.hears(*batch, span(batch))
+        slow.go_on()
+        await made.at_rest()
+        assert waiting(stream) == seqs(batch)
 
 
 async def test_a_stream_in_its_backlog_gets_nothing_of_a_reread_and_must_read_on(quick: Scene) -> None:
