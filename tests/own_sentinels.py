@@ -26,7 +26,8 @@ NAME = "mymaster"
 PASSWORD = "of-the-servers"
 SENTINELS = 3
 SENTINEL_PASSWORD = "of-the-sentinels"
-DOWN_AFTER = 1000
+# Milliseconds. They ask once in a second, so a single answer that is late under load is not yet a death.
+DOWN_AFTER = 2000
 
 
 class WatchedNode(Node):
@@ -144,7 +145,7 @@ class Watched:
             (node.state / "valkey.password").write_text(PASSWORD + "\n", "utf-8")
             await asyncio.to_thread(node.start)
         await self.nodes[1].ask("REPLICAOF", "127.0.0.1", self.nodes[0].port)
-        await self.follows(self.nodes[1])
+        await until(lambda: _follows(self.nodes[1], self.primary))
         for sentinel in self.sentinels:
             await asyncio.to_thread(sentinel.start)
         await until(self._all_know_all, timeout=30)
@@ -156,9 +157,12 @@ class Watched:
         await until(lambda: _role(new)[:1] == [b"master"], timeout=30)
         self.primary = new
 
-    async def follows(self, node: WatchedNode) -> None:
-        """Wait until it is a replica that has what its primary has."""
-        await until(lambda: _role(node)[::3] == [b"slave", b"connected"], timeout=60)  # Sentinels take their time
+    async def settles(self) -> None:
+        """Wait until one node is the primary that most Sentinels name, and the other its replica that has all it has.
+
+        Which is which is for them to say: one that learns of a failover late may ask for the next at once.
+        """
+        await until(self._settled, timeout=60)  # Sentinels take their time
 
     async def cut_off(self, node: WatchedNode) -> None:
         """No Sentinel reaches it any more."""
@@ -183,6 +187,13 @@ class Watched:
         said = [await sentinel.primary() for sentinel in self.sentinels]
         return said.count(port) > SENTINELS // 2
 
+    async def _settled(self) -> bool:
+        for primary, replica in (self.nodes, self.nodes[::-1]):
+            if _follows(replica, primary) and _role(primary)[:1] == [b"master"] and await self._most_say(primary.port):
+                self.primary = primary
+                return True
+        return False
+
     async def _all_know_all(self) -> bool:
         try:
             told = [await sentinel.ask("SENTINEL", "MASTER", NAME) for sentinel in self.sentinels]
@@ -197,6 +208,14 @@ def _role(node: WatchedNode) -> list[Any]:
         return list(node.ask_now("ROLE"))
     except RedisError:
         return []
+
+
+def _follows(node: WatchedNode, primary: WatchedNode) -> bool:
+    """Whether it is a replica of that one, and has what that has."""
+    match _role(node):
+        case [b"slave", _, port, b"connected", *_]:
+            return int(port) == primary.port
+    return False
 
 
 @asynccontextmanager

@@ -66,7 +66,7 @@ async def test_a_primary_that_dies_is_replaced_and_returns_as_a_replica(database
             await run.redis.fails_over(old)
             await run.heals()
             await asyncio.to_thread(old.start)
-            await run.redis.follows(old)
+            await run.redis.settles()
             await run.heals()
             if not number:
                 run.redis.sentinels[0].stop()
@@ -80,7 +80,7 @@ async def test_a_primary_that_hangs_is_replaced(databases: Databases) -> None:
         await run.redis.fails_over(old)
         await run.heals()
         old.thaw()
-        await run.redis.follows(old)
+        await run.redis.settles()
         await run.heals()
 
 
@@ -91,7 +91,7 @@ async def test_a_failover_on_request(databases: Databases) -> None:
             await run.redis.sentinels[1].ask("SENTINEL", "FAILOVER", run.redis.name)
             await run.redis.fails_over(old)
             await run.heals()
-            await run.redis.follows(old)
+            await run.redis.settles()
             await run.heals()
 
 
@@ -107,5 +107,5 @@ async def test_an_old_primary_that_goes_on_serving_is_left(databases: Databases)
         behind.thaw()
         await run.heals()
         await run.redis.join_again()
-        await run.redis.follows(old)
+        await run.redis.settles()
         await run.heals()
