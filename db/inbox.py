@@ -28,8 +28,10 @@ HIGHEST_ID = 2**63 - 1
 TIMEOUT = 10
 PAGE_BYTES = 4 << 20
 VIEWED_BATCH = 5000
-# The classes of SQLSTATE that speak of the row: data, constraint, view's check, limit of a program, RAISE in somebody's trigger.
-_OF_THE_ROW = ("22", "23", "44", "54", "P0")
+# The classes of SQLSTATE that speak of the row: data, constraint, view's check, RAISE in somebody's trigger.
+_OF_THE_ROW = ("22", "23", "44", "P0")
+# And of one that is given, not of one that is there: limit of a program. Postgres can't write it out.
+_OF_A_GIVEN_ROW = (*_OF_THE_ROW, "54")
 
 
 class RowRefusedError(RowcastError):
@@ -55,7 +57,9 @@ class InboxPage:
 
 
 class Inbox:
-    """The table as a resource, over the web's pool. Every method raises DatabaseUnavailableError; those that write, RowRefusedError too."""
+    """The table as a resource, over the web's pool. Every method raises DatabaseUnavailableError, and UnreadableRowError
+    where a row that is there is more than Postgres can write out; those that write, RowRefusedError too.
+    """
 
     def __init__(self, pool: Pool, *, timeout: float = TIMEOUT) -> None:
         self._pool = pool
@@ -87,7 +91,7 @@ class Inbox:
     async def insert(self, rows: str) -> list[tuple[int, str]]:
         """Insert the rows of a JSON array in one transaction; ids and rows in the array's order, which is the order of ids."""
         # What comes back are these rows and no others, whosever they are.
-        async with self._session("inserting", EVERYBODY) as session:
+        async with self._session("inserting", EVERYBODY, refusals=_OF_A_GIVEN_ROW) as session:
             cursor = await session.execute(query("insert"), {"rows": rows, "viewer": None})
             inserted = await cursor.fetchall()
         if not inserted:
@@ -138,20 +142,22 @@ class Inbox:
             await session.execute(query("state"))
 
     @asynccontextmanager
-    async def _session(self, doing: str, reader: Reader) -> AsyncIterator[Reading]:
+    async def _session(
+        self, doing: str, reader: Reader, *, refusals: tuple[str, ...] = _OF_THE_ROW
+    ) -> AsyncIterator[Reading]:
         # The wait for a free session is part of it: the pool asks each one whether it is alive, and that can take for ever too.
         with driver_errors(doing):
             async with asyncio.timeout(self._timeout), borrow(self._pool, doing=doing) as session:
-                with _refusals():
+                with _refusals(refusals):
                     yield Reading(session, reader)
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals(classes: tuple[str, ...]) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if (error.sqlstate or "").startswith(_OF_THE_ROW):
+        if (error.sqlstate or "").startswith(classes):
             raise RowRefusedError(f"Postgres refused the row: {error.diag.message_primary}.") from error
         raise
 

@@ -11,7 +11,13 @@ from quart import Quart, Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import RoutingException
 
-from core.errors import DatabaseUnavailableError, DatabaseUnfitError, InvalidUserIdError, SlowDatabaseError
+from core.errors import (
+    DatabaseUnavailableError,
+    DatabaseUnfitError,
+    InvalidUserIdError,
+    SlowDatabaseError,
+    UnreadableRowError,
+)
 from db.inbox import NotOwnError, RowRefusedError, ViewerMissingError
 from web.auth.caller import KeysUnavailableError
 from web.refusals import Cap, Refusals
@@ -81,6 +87,7 @@ def register_problems(app: Quart, refusals: Refusals) -> None:
     app.register_error_handler(NotOwnError, _of_others)
     app.register_error_handler(KeysUnavailableError, _of_keys)
     app.register_error_handler(SlowDatabaseError, of_slow_database)
+    app.register_error_handler(UnreadableRowError, _of_unreadable_row)
     app.register_error_handler(DatabaseUnavailableError, _of_database)
     app.register_error_handler(DatabaseUnfitError, _of_database)
     app.register_error_handler(Exception, _of_bug)
@@ -130,6 +137,17 @@ def _of_database(error: Exception) -> Response:
     # The reason may name hosts and roles: it is for the operator.
     _log.warning("web.database_unavailable", reason=str(error))
     return unavailable("Postgres does not answer as it should just now. Try again in a few seconds.").response()
+
+
+def _of_unreadable_row(_: UnreadableRowError) -> Response:
+    _log.error(
+        "row.unreadable",
+        hint="a row asked for is more than Postgres can write out as JSON: delete it, or make it smaller",
+    )
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "A notification asked for is more than Postgres can write out as JSON. Delete it, or make it smaller.",
+    ).response()
 
 
 def unavailable(detail: str) -> Problem:

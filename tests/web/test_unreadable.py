@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -13,22 +13,28 @@ from rowcast.embedded import Server
 from tests.db.databases import Databases
 from tests.waiting import until
 from tests.web.air import Air, open_air, together
+from tests.web.site import Site
 from web.stream import Since
 
-TOO_MUCH = "CASE n.message WHEN 'too much' THEN repeat(left(n.message, 1), 1100000000) ELSE ({event}) END"
+TOO_MUCH = "CASE n.message WHEN 'too much' THEN repeat(left(n.message, 1), 1100000000) ELSE ({text}) END"
 
 
 @pytest.fixture
-async def air(databases: Databases, valkey: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Air]:
-    """Where a row with the message `too much` passes what Postgres makes of a value (1 GB): at once, and not after ten seconds of escapes."""
+def too_much(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A row with the message `too much` passes what Postgres makes of a value (1 GB): at once, and not after ten seconds of escapes."""
     text = queries._text
-    event = TOO_MUCH.replace("{event}", text("_event"))
-    monkeypatch.setattr(queries, "_text", lambda name: event if name == "_event" else text(name))
+    written = {name: TOO_MUCH.replace("{text}", text(name)) for name in ("_event", "_row")}
+    monkeypatch.setattr(queries, "_text", lambda name: written.get(name) or text(name))
     queries.query.cache_clear()
+    yield
+    queries.query.cache_clear()
+
+
+@pytest.fixture
+async def air(databases: Databases, valkey: Server, too_much: None) -> AsyncIterator[Air]:
     with databases.migrated() as url:
         async with open_air(url, valkey.url) as made:
             yield made
-    queries.query.cache_clear()
 
 
 async def add_unreadable(air: Air, user: int | None) -> None:
@@ -63,3 +69,27 @@ async def test_a_backlog_goes_on_without_it(air: Air) -> None:
     async with air.by_hand(1, Since.ALL) as one, asyncio.timeout(60):
         await one.until_hello()
         assert one.seqs == [1, 2, 5]
+
+
+async def test_who_asks_for_it_over_http_is_told_and_one_that_is_sent_is_refused(
+    quiet_site: Site, too_much: None
+) -> None:
+    """What is there is not the caller's mistake; what is given is."""
+    http = quiet_site.http
+    await quiet_site.sql("INSERT INTO notifications (id, user_id, key, message) VALUES (7, 1, 'k', 'too much')")
+    await quiet_site.relay()
+    for method, path in (
+        ("GET", "/notifications?user_id=1"),
+        ("GET", "/notifications/7"),
+        ("GET", "/read/k"),
+        ("PATCH", "/notifications/7"),
+    ):
+        answer = await http.request(method, path, json={"is_viewed": True} if method == "PATCH" else None)
+        assert answer.status_code == 500
+        assert "more than Postgres can write out" in answer.json()["detail"]
+    given = await http.post("/notifications", json={"user_id": 2, "message": "too much"})
+    assert given.status_code == 400
+    assert "Postgres refused the row" in given.json()["detail"]
+    assert (await http.get("/notifications?user_id=2")).json()["items"] == []
+    assert (await http.delete("/notifications/7")).status_code == 204
+    assert (await http.get("/notifications?user_id=1")).json()["items"] == []
