@@ -108,7 +108,7 @@ class Accepted(socket.socket):
         return False
 
     def _was_reset(self) -> bool:
-        with suppress(AttributeError):
+        with suppress(OSError, AttributeError):  # none of a Unix socket
             return self._told()[_STATE_AT] == _TCP_CLOSE
         return False
 

@@ -225,9 +225,9 @@ class _Connection(TCPServer):
         return Http1(*arguments)
 
     def _address(self, name: str) -> tuple[str, int] | None:
-        """As asyncio noted it at the beginning; None of a client that had left by then."""
+        """As asyncio noted it at the beginning; None of a client that had left by then, or came through a Unix socket."""
         told = self.writer.get_extra_info(name)
-        return told and (told[0], told[1])
+        return (told[0], told[1]) if isinstance(told, tuple) else None
 
     def _wait(self, seconds: float | None) -> None:
         if self._late:

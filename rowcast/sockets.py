@@ -79,12 +79,16 @@ def listen(bind: Bind, *, flag: str = "--bind") -> list[socket.socket]:
 def is_loopback(bind: Bind) -> bool:
     """Whether no other machine can reach what listens there."""
     with contextlib.ExitStack() as undo:
-        handed = [undo.enter_context(_handed_over(fd)).getsockname()[0] for fd in bind.fds]
-    return all(_is_loopback_host(str(host)) for host in (*handed, *(host for _, (host, _) in bind.addresses)))
+        handed = [undo.enter_context(_handed_over(fd)) for fd in bind.fds]
+        hosts = [str(made.getsockname()[0]) for made in handed if made.family != socket.AF_UNIX]
+    return all(map(_is_loopback_host, (*hosts, *(host for _, (host, _) in bind.addresses))))
 
 
 def http_address(made: socket.socket, *, tls: bool = False) -> str:
-    """http://host:port of a listening socket, with the port it really has; https:// with TLS."""
+    """http://host:port of a listening socket, with the port it really has; https:// with TLS. unix:path of a Unix socket."""
+    if made.family == socket.AF_UNIX:
+        name = made.getsockname()  # bytes that begin with NUL: one of Linux's abstract ones, unix(7)
+        return f"unix:{'@' + name[1:].decode(errors='replace') if isinstance(name, bytes) else name}"
     host, port = made.getsockname()[:2]
     scheme = "https" if tls else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

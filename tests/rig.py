@@ -50,6 +50,7 @@ class Process:
     environment: dict[str, str]
     python: Path = Path(sys.executable)
     root: Path = ROOT
+    fds: tuple[int, ...] = ()  # descriptors of ours that it inherits
     log: str = ""
     process: asyncio.subprocess.Process | None = None
     _reader: asyncio.Task[None] | None = None
@@ -67,6 +68,7 @@ class Process:
             env=self.environment,
             cwd=self.root,
             stderr=asyncio.subprocess.PIPE,
+            pass_fds=self.fds,
         )
         self._reader = asyncio.get_running_loop().create_task(self._read(self.process), name="log reader")
 
@@ -148,9 +150,9 @@ class Rig:
         )
         return f"http://127.0.0.1:{port}", started
 
-    async def command(self, *arguments: str, **settings: str) -> Process:
-        """Start any other command of ours."""
-        return await self._start([*arguments], settings)
+    async def command(self, *arguments: str, fds: tuple[int, ...] = (), **settings: str) -> Process:
+        """Start any other command of ours. `fds`: descriptors that it inherits."""
+        return await self._start([*arguments], settings, fds=fds)
 
     @asynccontextmanager
     async def sql(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:
@@ -167,7 +169,13 @@ class Rig:
                     "INSERT INTO notifications (user_id, message) VALUES (%s, %s)", (user_id, message)
                 )
 
-    async def _start(self, arguments: list[str], settings: dict[str, str], python: Path | None = None) -> Process:
+    async def _start(
+        self,
+        arguments: list[str],
+        settings: dict[str, str],
+        python: Path | None = None,
+        fds: tuple[int, ...] = (),
+    ) -> Process:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROWCAST_", "PG"))}
         environment = (
             kept
@@ -181,7 +189,7 @@ class Rig:
                 **{f"ROWCAST_{name.upper()}": value for name, value in (UNCAPPED | self.settings | settings).items()},
             }
         )
-        process = Process(arguments, environment, python or Path(sys.executable), self.root)
+        process = Process(arguments, environment, python or Path(sys.executable), self.root, fds)
         await process.start()
         self.processes.append(process)
         return process

@@ -71,7 +71,7 @@ class Admission:
         """Have the scope tell of the client that a proxy speaks for; what its caps are counted by."""
         client = scope["client"]
         found = asking(client[0] if client else None, scope["scheme"], scope["headers"], self._config.trusted_proxies)
-        if client is None or found.address != client[0]:
+        if not client or found.address != client[0]:
             scope["client"] = (found.address, client[1] if client else 0)
         scope["scheme"] = found.scheme
         self._ids.recognize(scope)

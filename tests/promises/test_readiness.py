@@ -22,6 +22,7 @@ from tests.event_source import EventSource, open_stream
 from tests.fanout.listening import ask
 from tests.promises.own_postgres import backend, frozen
 from tests.rig import Process, Rig, free_port, rig
+from tests.web.auth.minting import SECRET
 from tests.wire import Wire, wire
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -179,6 +180,18 @@ async def test_a_web_process_tells_of_a_bridge_that_is_frozen_and_of_what_it_cou
                 await sql.execute("GRANT SELECT ON notifications TO rowcast_web")
                 await made.web.says(ready=True, within=HEALS)
                 await made.stream.receives("1", "2")
+
+
+async def test_a_web_process_tells_of_a_list_of_revocations_that_it_can_t_read(own: Rig) -> None:
+    """While all else of Postgres answers: it would go on letting in whoever was revoked elsewhere."""
+    await own.bridge()
+    url, process = await own.web("--auth", "jwt", jwt_key=SECRET)
+    async with witness(url, process) as web, own.sql() as sql:
+        await web.says(ready=True, within=HEALS)
+        async with sql.transaction():
+            await sql.execute("LOCK TABLE rowcast.revocations")
+            await web.says(ready=False, part="revocations", within=TURNS)
+        await web.says(ready=True, within=HEALS)
 
 
 async def test_a_bridge_tells_of_each_server_that_is_gone_or_silent(databases: Databases, valkey: Server) -> None:

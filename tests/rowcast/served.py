@@ -48,12 +48,21 @@ async def served(
 ) -> AsyncIterator[tuple[int, asyncio.Event]]:
     """The app on a free port, until the event is set or the block ends."""
     (listening,) = listen(parse_bind("127.0.0.1:0"))
+    async with served_at(listening, app, server, bounds) as stopping:
+        yield listening.getsockname()[1], stopping
+
+
+@asynccontextmanager
+async def served_at(
+    listening: socket.socket, app: App, server: ServerName, bounds: Bounds | None = None
+) -> AsyncIterator[asyncio.Event]:
+    """The same on that socket, which is closed then."""
     stopping = asyncio.Event()
     with listening:
         async with asyncio.TaskGroup() as tasks:
             work = serve_until(app, [listening], stopping, app.drain, server=server, bounds=bounds or Bounds())
             tasks.create_task(work, name="server")
-            yield listening.getsockname()[1], stopping
+            yield stopping
             stopping.set()
         await end_leftovers()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +86,19 @@ def test_addresses_are_told_as_urls() -> None:
     with listening("127.0.0.1:0") as (four,), listening("[::1]:0") as (six,):
         assert http_address(four) == f"http://127.0.0.1:{four.getsockname()[1]}"
         assert http_address(six) == f"http://[::1]:{six.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
+def test_a_unix_socket_is_this_machine_s_and_told_by_its_name(tmp_path: Path, *, abstract: bool) -> None:
+    if abstract and sys.platform != "linux":
+        pytest.skip("only Linux has abstract ones")
+    name = f"{tmp_path}/s"
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(f"\0{name}" if abstract else name)
+        text = f"fd://{made.fileno()}"
+        assert is_loopback(parse_bind(text))
+        with listening(text) as (handed,):
+            assert http_address(handed) == f"unix:{'@' if abstract else ''}{name}"
 
 
 def test_a_port_in_use_is_told_with_what_to_do() -> None:

@@ -32,6 +32,8 @@ PAUSE = 0.05
 FRESH = 1.0
 # … unless none could be had in this time.
 PATIENCE = 1.0
+# After a look that was begun longer ago this process is not fit to serve: elsewhere tokens may have been revoked.
+STALE = 3.0
 
 EndStreams = Callable[[Callable[[Caller], bool], str], int]
 
@@ -110,9 +112,12 @@ class Revocations:
 
     def ready(self) -> dict[str, str | None]:
         """What keeps this process from being fit to serve, by part; None for nothing."""
-        return {
-            "revocations": None if self._loaded else "Which tokens were revoked has not been read from Postgres yet."
-        }
+        wrong = None
+        if not self._loaded:
+            wrong = "Which tokens were revoked has not been read from Postgres yet."
+        elif (age := self._clock.now() - self._looked_at) > STALE:
+            wrong = f"Which tokens were revoked was last read from Postgres {age:.0f} s ago."
+        return {"revocations": wrong}
 
     @property
     def _loaded(self) -> bool:

@@ -22,7 +22,7 @@ from tests.db.databases import Databases
 from tests.waiting import running, turns, until
 from tests.web.air import Air, Reader, open_air
 from web.auth.caller import Caller
-from web.auth.revocations import FRESH, PAUSE, Revocations, RevocationsUnknownError
+from web.auth.revocations import FRESH, PAUSE, STALE, Revocations, RevocationsUnknownError
 from web.auth.revoked import USER_REVOKED, Revoked
 from web.stream import Since, Stream
 
@@ -190,6 +190,29 @@ async def test_while_postgres_is_away_what_is_known_holds_and_nobody_waits() -> 
         async with asyncio.timeout(0.5):
             assert await at.revocations.refuses(MINE) == USER_REVOKED
             assert await at.revocations.refuses(ANOTHERS) is None
+
+
+@pytest.mark.parametrize("hangs", [True, False], ids=["hangs", "refuses"])
+async def test_a_process_that_can_t_read_the_list_says_so_until_it_can(hangs: bool) -> None:
+    async with desk() as at:
+        if hangs:
+            at.shelf.answers.clear()
+        at.shelf.away = not hangs
+        at.clock.advance(STALE)
+        at.revocations.wake()
+        await until(lambda: at.shelf.looks == 2)
+        await turns()
+        assert at.revocations.ready() == {"revocations": None}
+        at.clock.advance(0.1)
+        assert at.revocations.ready() == {
+            "revocations": "Which tokens were revoked was last read from Postgres 3 s ago."
+        }
+        at.shelf.away = False
+        at.shelf.answers.set()
+        await turns()
+        at.clock.advance(PAUSE)
+        at.revocations.wake()
+        await until(lambda: at.revocations.ready() == {"revocations": None})
 
 
 @pytest.fixture
