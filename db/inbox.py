@@ -7,7 +7,6 @@ no user in particular, who sees every row.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from core.errors import DatabaseUnfitError, RowcastError
-from db.connect import Connection, borrow, driver_errors
+from db.connect import Connection, borrow, limited
 from db.queries import query
 from db.readers import EVERYBODY, Reader, Reading, one_user
 
@@ -111,17 +110,24 @@ class Inbox:
             return await _text(session, "get", parameters)
 
     async def mark_up_to(self, user_id: str, seq: int) -> int:
-        """Mark all that the user was sent up to `seq` as viewed, batch by batch; how many unread rows are left."""
-        for name in ("viewed_own", "viewed_everyone"):
-            after: int | None = -HIGHEST_ID
-            while after is not None:
-                parameters = {"viewer": user_id, "after": after, "upto": seq, "batch": VIEWED_BATCH}
-                async with self._session("marking all as viewed", one_user(user_id)) as session:
-                    row = await (await session.execute(query(name), parameters, prepare=False)).fetchone()
-                after = row[0] if row else None
+        """Mark all that the user was sent up to `seq` as viewed, batch by batch; how many unread rows are left.
+
+        What was marked when time is over stays so: who asks again goes on from there.
+        """
+        async with limited("marking all as viewed", self._timeout):
+            for name in ("viewed_own", "viewed_everyone"):
+                await self._mark_batches(name, user_id, seq)
         async with self._session("counting what is unread", one_user(user_id)) as session:
             row = await (await session.execute(query("unread"), {"viewer": user_id}, prepare=False)).fetchone()
         return int(row[0]) if row else 0
+
+    async def _mark_batches(self, name: str, user_id: str, seq: int) -> None:
+        after: int | None = -HIGHEST_ID
+        while after is not None:
+            parameters = {"viewer": user_id, "after": after, "upto": seq, "batch": VIEWED_BATCH}
+            async with self._session("marking all as viewed", one_user(user_id)) as session:
+                row = await (await session.execute(query(name), parameters, prepare=False)).fetchone()
+            after = row[0] if row else None
 
     async def delete(self, row_id: int, *, viewer: str | None) -> bool:
         """Delete the viewer's own row; False if there was none that the viewer may see, NotOwnError for a row for everyone.
@@ -146,10 +152,9 @@ class Inbox:
         self, doing: str, reader: Reader, *, refusals: tuple[str, ...] = _OF_THE_ROW
     ) -> AsyncIterator[Reading]:
         # The wait for a free session is part of it: the pool asks each one whether it is alive, and that can take for ever too.
-        with driver_errors(doing):
-            async with asyncio.timeout(self._timeout), borrow(self._pool, doing=doing) as session:
-                with _refusals(refusals):
-                    yield Reading(session, reader)
+        async with borrow(self._pool, doing=doing, seconds=self._timeout) as session:
+            with _refusals(refusals):
+                yield Reading(session, reader)
 
 
 @contextmanager

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from psycopg_pool import AsyncConnectionPool
 
-from db.connect import Connection, borrow, driver_errors
+from db.connect import Connection, borrow
 from db.queries import query
 
 Pool: TypeAlias = AsyncConnectionPool[Connection]
@@ -57,7 +54,7 @@ class RevocationList:
     ) -> Revocation:
         """Revoke a user's tokens or one token, for good once this returns. A second time takes the place of the first."""
         parameters = {"user_id": user_id, "token_id": token_id, "expires_at": expires_at}
-        async with self._session(self._revoking, "revoking", REVOKE_TIMEOUT) as session:
+        async with borrow(self._revoking, doing="revoking", seconds=REVOKE_TIMEOUT) as session:
             [row] = await (await session.execute(query("revoke"), parameters)).fetchall()
         return Revocation(*row)
 
@@ -66,7 +63,7 @@ class RevocationList:
 
         In a new session all from the start: it may lead to another server, which took over and has lost the last few.
         """
-        async with self._session(self._pool, "reading revocations", READ_TIMEOUT) as session:
+        async with borrow(self._pool, doing="reading revocations", seconds=READ_TIMEOUT) as session:
             if session is not self._reader:
                 self._reader, self._position = session, _START
             parameters = {"after": self._position, "page": PAGE}
@@ -75,9 +72,3 @@ class RevocationList:
         found = [Revocation(*row) for row in rows]
         self._position = found[-1].id if found else self._position
         return found
-
-    @asynccontextmanager
-    async def _session(self, pool: Pool, doing: str, seconds: float) -> AsyncIterator[Connection]:
-        with driver_errors(doing):
-            async with asyncio.timeout(seconds), borrow(pool, doing=doing) as session:
-                yield session

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 import psycopg
 import pytest
 
 from core.errors import DatabaseUnavailableError, SlowDatabaseError
 from db.connect import Connection, DatabaseConfig, borrow, open_pool, session
-from db.inbox import HIGHEST_ID, Inbox, RowRefusedError
+from db.inbox import HIGHEST_ID, TIMEOUT, Inbox, RowRefusedError
 from db.outbox import NOTHING_HELD, SOURCES, claim
 from db.readers import one_user
 from tests.db.databases import Databases
@@ -23,9 +23,9 @@ ROWS = 100_000
 
 
 @asynccontextmanager
-async def opened(address: str, **options: Any) -> AsyncIterator[Inbox]:
-    async with open_pool(DatabaseConfig(address), name="web") as pool:
-        yield Inbox(pool, **options)
+async def opened(address: str, *, timeout: float = TIMEOUT) -> AsyncIterator[Inbox]:
+    async with open_pool(DatabaseConfig(address), name="web", statement_timeout=timeout + 1) as pool:
+        yield Inbox(pool, timeout=timeout)
 
 
 @pytest.fixture
@@ -51,6 +51,26 @@ async def test_a_lock_of_others_is_waited_for_but_not_for_ever(database: str, co
             with pytest.raises(DatabaseUnavailableError, match="marking a notification"):
                 await inbox.mark(row_id, viewed=True, viewer="1")
         assert '"is_viewed":true' in str(await inbox.mark(row_id, viewed=True, viewer="1"))
+
+
+async def test_many_batches_have_one_time_together_and_who_asks_again_goes_on(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.inbox.VIEWED_BATCH", 1)
+    await connection.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END'"
+    )
+    await connection.execute("CREATE TRIGGER slow BEFORE INSERT ON rowcast.viewed FOR EACH ROW EXECUTE FUNCTION slow()")
+    async with opened(database, timeout=1) as inbox:
+        await inbox.insert(rows(*[None] * 15))
+        await relay(database)
+        with pytest.raises(SlowDatabaseError, match="marking all as viewed"):
+            await inbox.mark_up_to("1", HIGHEST_ID)
+        assert 0 < (await inbox.page("1", before=None, limit=1, unread=False)).unread < 15
+        while True:
+            with contextlib.suppress(SlowDatabaseError):
+                assert await inbox.mark_up_to("1", HIGHEST_ID) == 0
+                break
 
 
 async def test_postgres_itself_ends_what_takes_too_long(database: str) -> None:
