@@ -5,7 +5,6 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from quart import Blueprint, Quart, Response, request
-from werkzeug.routing import BaseConverter
 
 from core.clock import Clock, SystemClock
 from db.inbox import Inbox, Pool
@@ -24,14 +23,6 @@ from web.routes.pages import pages_blueprint
 from web.routes.revocations import revocations_blueprint
 from web.routes.session import session_blueprint
 from web.routes.users import users_blueprint
-
-
-class _Anything(BaseConverter):
-    """`<anything:name>`: one or more characters of any kind, slashes included (a text id or a key may hold them)."""
-
-    regex = r"[\s\S]+"
-    part_isolating = False
-
 
 # Seconds in which the whole body of a request must have come.
 BODY_TIMEOUT = 30
@@ -52,13 +43,11 @@ def create_app(
     `revocations`: of the tokens that `gate` looks at; None if auth is off.
     """
     clock = clock or SystemClock()
-    app = App(__name__, static_folder=None)
+    app = App(__name__)
     app.request_class = DrainedRequest
     app.config["MAX_CONTENT_LENGTH"] = config.body_bytes or None
     app.config["BODY_TIMEOUT"] = BODY_TIMEOUT
     app.config["RESPONSE_TIMEOUT"] = None  # who takes nothing is cut by rowcast.connections; who is slow gets all
-    app.url_map.converters["anything"] = _Anything
-    app.url_map.merge_slashes = False  # /read/a%2F%2Fb is a key, not a path to be tidied
     register_problems(app, refusals or Refusals(clock))
     app.after_request(_drain)
     harden(app, config.cors_origins)

@@ -8,7 +8,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Quart, Request
 from quart.wrappers import BaseRequestWebsocket
 from quart.wrappers.request import Body
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import BaseConverter, MapAdapter
 
 from web.auth.headers import path_of
 
@@ -49,8 +49,20 @@ class DrainedRequest(Request):
     body: DrainedBody
 
 
+class _Anything(BaseConverter):
+    """`<anything:name>`: one or more characters of any kind, slashes included (a text id or a key may hold them)."""
+
+    regex = r"[\s\S]+"
+    part_isolating = False
+
+
 class App(Quart):
     """Takes whatever host and path a client may send: at some Quart fails, outside of all error handlers."""
+
+    def __init__(self, import_name: str) -> None:
+        super().__init__(import_name, static_folder=None)
+        self.url_map.converters["anything"] = _Anything
+        self.url_map.merge_slashes = False  # /read/a%2F%2Fb is a key, not a path to be tidied
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
         """No route depends on the host."""

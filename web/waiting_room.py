@@ -21,7 +21,7 @@ _CHECKS = {"postgres": "Postgres has not answered since this server started."}
 
 def waiting_room(config: WebConfig, refusals: Refusals, clock: Clock) -> Quart:
     """The app of before the app. An EventSource gives up on anything but 200: it gets one, with a `retry:` and a clean end."""
-    app = App(__name__, static_folder=None)
+    app = App(__name__)
     register_problems(app, refusals)
     harden(app, config.cors_origins)
 
@@ -29,12 +29,12 @@ def waiting_room(config: WebConfig, refusals: Refusals, clock: Clock) -> Quart:
     async def healthz() -> Response:
         return json_value({"status": "ok"})
 
-    @app.get("/events/<path:user_id>")
+    @app.get("/events/<anything:user_id>")
     async def events(user_id: str) -> Response:  # noqa: ARG001 -- whoever it is for
         return Response(sse.retry(retry_after(config, clock)), headers=HEADERS)
 
     @app.route("/", defaults={"path": ""}, methods=_METHODS)
-    @app.route("/<path:path>", methods=_METHODS)
+    @app.route("/<anything:path>", methods=_METHODS)
     async def others(path: str) -> Response:  # noqa: ARG001 -- whatever it is
         problem = unavailable(f"{_CHECKS['postgres']} It goes on trying; try again in a moment.")
         problem.members["checks"] = _CHECKS
