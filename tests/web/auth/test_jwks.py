@@ -321,13 +321,26 @@ async def test_logs_say_what_happened_once_and_not_the_url() -> None:
     assert "hunter2" not in str(logs)
 
 
+SENT = "Sun, 29 Nov 2026 20:00:00 GMT"
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
         ({}, Freshness(300, 3600)),
         ({"cache-control": "max-age=0, must-revalidate"}, Freshness(300, 3600)),
         ({"cache-control": "no-cache, no-store, max-age=0"}, Freshness(300, 3600)),
-        ({"cache-control": "private, no-store, max-age=60"}, Freshness(300, 3600)),
+        ({"cache-control": "private, no-store, max-age=60"}, Freshness(48, 60)),
+        ({"expires": "Sun, 29 Nov 2026 20:01:40 GMT", "date": SENT}, Freshness(80, 100)),
+        ({"expires": "Sun, 29 Nov 2026 20:01:40 GMT", "date": SENT, "age": "50"}, Freshness(40, 50)),
+        ({"expires": "Sun, 29 Nov 2026 20:01:40 GMT", "date": SENT, "cache-control": "max-age=50"}, Freshness(40, 50)),
+        ({"expires": "Sun, 29 Nov 2026 20:01:40 GMT", "date": SENT, "cache-control": "max-age=0"}, Freshness()),
+        ({"expires": "Sun, 29 Nov 2026 20:01:40 GMT"}, Freshness()),
+        ({"expires": "0", "date": SENT}, Freshness()),
+        ({"expires": "-1", "date": SENT}, Freshness()),
+        ({"expires": "Sun, 29 Nov 2026 20:01:40", "date": SENT}, Freshness()),
+        ({"expires": SENT, "date": "Sun, 29 Nov 2026 20:01:40 GMT"}, Freshness()),
+        ({"expires": "Fri, 31 Dec 9999 23:59:59 GMT", "date": SENT}, Freshness()),
         ({"cache-control": "public, max-age=100"}, Freshness(80, 100)),
         ({"cache-control": "Public,MAX-AGE=100"}, Freshness(80, 100)),
         ({"cache-control": 'max-age="100"'}, Freshness(80, 100)),
