@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 import h11
 from hypercorn.events import Closed, Event, Updated
@@ -10,12 +11,19 @@ from hypercorn.protocol.events import Body, EndBody, Request
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
+from rowcast.door import Bounds
+from rowcast.unreadable_requests import problem
+
 
 class Http1(H11Protocol):
     """One connection. It never becomes HTTP/2 (`Upgrade: h2c` would lead past a proxy's rules) nor a WebSocket: Upgrade is passed over."""
 
     paused = False  # a further request waits for the end of this one
     gone = False
+
+    def __init__(self, *arguments: Any, bounds: Bounds) -> None:
+        super().__init__(*arguments)
+        self._bounds = bounds
 
     async def handle(self, event: Event) -> None:
         self.gone = self.gone or isinstance(event, Closed)
@@ -64,6 +72,16 @@ class Http1(H11Protocol):
         await self.can_read.clear()
         await self.can_read.wait()
         self.paused = False
+
+    async def _send_error_response(self, status_code: int) -> None:
+        if status_code == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+            self._bounds.count("header_bytes")
+        headers, body = problem(status_code)
+        await self._send_h11_event(
+            h11.Response(status_code=status_code, headers=headers + self.config.response_headers("h11"))
+        )
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
 
     async def _begin(self, request: h11.Request) -> None:
         if request.method == b"PRI":  # how HTTP/2 begins

@@ -8,7 +8,7 @@ from typing import Any
 
 import h2.events
 from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError
+from h2.exceptions import DenialOfServiceError, ProtocolError
 from h2.settings import SettingCodes, Settings
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, Request, StreamClosed
@@ -93,11 +93,25 @@ class Http2(H2Protocol):
         )
 
     async def handle(self, event: Event) -> None:
-        if not (self.closed and isinstance(event, RawData)):
-            await super().handle(event)
+        if isinstance(event, RawData):
+            if not self.closed:
+                await self._read(event.data)
+            return
+        await super().handle(event)
         if isinstance(event, Closed):
             for buffer in list(self.stream_buffers.values()):
                 await buffer.close()  # whoever waits for room there would do so for ever
+
+    async def _read(self, data: bytes) -> None:
+        try:
+            events = self.connection.receive_data(data)
+        except ProtocolError as error:
+            if isinstance(error, DenialOfServiceError):  # h2's name for headers without end
+                self._bounds.count("header_bytes")
+            await self._flush()
+            await self.send(Closed())
+        else:
+            await self._handle_events(events)
 
     async def stream_send(self, event: StreamEvent) -> None:
         if isinstance(event, StreamClosed) and self._unfinished(event.stream_id):

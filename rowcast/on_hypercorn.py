@@ -222,7 +222,7 @@ class _Connection(TCPServer):
         )
         if ssl_object is not None and ssl_object.selected_alpn_protocol() == "h2":
             return Http2(*arguments, bounds=self._of.bounds, connections=self._of.connections, spawn=self._of.spawn)
-        return Http1(*arguments)
+        return Http1(*arguments, bounds=self._of.bounds)
 
     def _address(self, name: str) -> tuple[str, int] | None:
         """As asyncio noted it at the beginning; None of a client that had left by then, or came through a Unix socket."""

@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import h11
 import uvicorn
@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from rowcast.door import Bounds, Door
 from rowcast.serving import App, open_too_long
 from rowcast.sockets import HEAD_TIMEOUT, IDLE_TIMEOUT
+from rowcast.unreadable_requests import problem
 
 PROTOCOLS = ("http/1.1",)
 # Bytes of further requests that are read behind an open answer, to hear its client leave.
@@ -29,7 +30,10 @@ _AHEAD = 1 << 14
 class _Server(uvicorn.Server):
     """Takes connections through a door of ours."""
 
-    door: Door
+    def __init__(self, config: uvicorn.Config, bounds: Bounds, sockets: Sequence[socket.socket]) -> None:
+        super().__init__(config)
+        self.bounds = bounds
+        self.door = Door(sockets, bounds, self.protocol, PROTOCOLS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -47,7 +51,7 @@ class _Server(uvicorn.Server):
 
     def protocol(self) -> asyncio.BaseProtocol:
         """For the next connection."""
-        return _Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return _Protocol(self.bounds, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 class _Protocol(H11Protocol):
@@ -55,6 +59,10 @@ class _Protocol(H11Protocol):
 
     _late: asyncio.TimerHandle | None = None
     _head_of: RequestResponseCycle | Literal[False] | None = False  # the request that a head came after
+
+    def __init__(self, bounds: Bounds, **options: Any) -> None:
+        super().__init__(**options)
+        self._bounds = bounds
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
@@ -98,8 +106,12 @@ class _Protocol(H11Protocol):
 
     def _refuse(self, status: int) -> None:
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            headers = [("Content-Length", "0"), ("Connection", "close")]
-            self.transport.write(self.conn.send(h11.Response(status_code=status, headers=headers)) or b"")
+            if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+                self._bounds.count("header_bytes")
+            headers, body = problem(status)
+            with contextlib.suppress(h11.LocalProtocolError):  # HEAD has no body
+                self.transport.write(self.conn.send(h11.Response(status_code=status, headers=headers)) or b"")
+                self.transport.write(self.conn.send(h11.Data(data=body)) or b"")
         self.transport.close()
 
     def _may_ask_ahead(self) -> bool:
@@ -118,8 +130,7 @@ class _Protocol(H11Protocol):
 
 async def serve(app: App, sockets: Sequence[socket.socket], closing: asyncio.Event, bounds: Bounds) -> None:
     """See rowcast.serving.Serve."""
-    server = _Server(_config(app, bounds))
-    server.door = Door(sockets, bounds, server.protocol, PROTOCOLS)
+    server = _Server(_config(app, bounds), bounds, sockets)
     async with server.door.open(), asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve(), name="uvicorn")
         await closing.wait()

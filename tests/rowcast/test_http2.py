@@ -281,3 +281,14 @@ async def test_a_head_without_end_ends_its_connection(tmp_path: Path) -> None:
         await reading
         assert client.ended
     assert app.asked == []
+
+
+async def test_headers_that_are_too_many_end_their_connection_and_are_counted(tmp_path: Path) -> None:
+    app, counts = App(), Counts()
+    async with talking(app, tmp_path, counts) as (client, _, _):
+        client.get("/", *((f"x-{n}", "x" * 1000) for n in range(70)))
+        await client.flush()
+        await client.until(lambda: False)
+        assert client.ended
+    assert app.asked == []
+    assert counts == {"header_bytes": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import subprocess
@@ -121,13 +122,43 @@ async def test_requests_on_one_connection_are_answered_in_turn(server: ServerNam
 
 
 async def test_headers_without_end_are_refused(server: ServerName) -> None:
-    app = App()
-    async with served(app, server) as (port, _):
-        reader, writer = await connect(port, b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 60_000)
-        assert b" 4" in (await reader.readline())[:12]
-        assert len(await reader.read()) < 1000
-        writer.close()
+    app, counts = App(), Counts()
+    async with served(app, server, Bounds(count=counts.count)) as (port, _):
+        status, headers, body = await _refusal(port, b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 60_000)
+    assert (status, headers["content-type"]) == (431, "application/problem+json")
+    assert body["status"] == 431
+    assert "Send fewer cookies" in body["detail"]
     assert app.asked == []
+    assert counts == {"header_bytes": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (b"what\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    ],
+    ids=["no request", "no host", "http/2", "a coding"],
+)
+async def test_what_is_no_request_is_answered_with_a_problem(server: ServerName, said: bytes, expected: int) -> None:
+    app, counts = App(), Counts()
+    async with served(app, server, Bounds(count=counts.count)) as (port, _):
+        status, headers, body = await _refusal(port, said)
+    assert (status, headers["content-type"], body["status"]) == (expected, "application/problem+json", expected)
+    assert headers["connection"] == "close"
+    assert app.asked == []
+    assert not counts
+
+
+async def _refusal(port: int, said: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Status, headers and body of the last answer on a connection."""
+    reader, writer = await connect(port, said)
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    line, *lines = head.decode().lower().split("\r\n")
+    return int(line.split()[1]), dict(each.split(": ", 1) for each in lines), json.loads(body)
 
 
 @pytest.mark.parametrize(

@@ -32,4 +32,8 @@ async def _get(path: str) -> tuple[int, str, bytes]:
     clock = SystemClock()
     app = waiting_room(WebConfig(UserIdType.TEXT), Refusals(clock), clock)
     answer = await app.test_client().get(path)
-    return answer.status_code, answer.headers["content-type"].partition(";")[0], (await answer.get_data(as_text=False))[:7]
+    return (
+        answer.status_code,
+        answer.headers["content-type"].partition(";")[0],
+        (await answer.get_data(as_text=False))[:7],
+    )
