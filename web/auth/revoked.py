@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 
 from db.revocations import Revocation
@@ -20,6 +21,8 @@ class Revoked:
     def __init__(self) -> None:
         self._users: dict[str, Revocation] = {}
         self._tokens: dict[str, Revocation] = {}
+        # When and what to let go, the soonest first: the list may be long, and one more entry must not cost a walk through it.
+        self._ends: list[tuple[float, int, str, dict[str, Revocation]]] = []
 
     def __len__(self) -> int:
         return len(self._users) + len(self._tokens)
@@ -43,8 +46,9 @@ class Revoked:
         Those whose tokens have long expired by `now` (seconds since 1970) are let go.
         """
         new = sum(self._keep(entry) for entry in entries)
-        for known in (self._users, self._tokens):
-            for name in [name for name, entry in known.items() if _is_over(entry, now)]:
+        while self._ends and self._ends[0][0] < now - OUTLIVES:
+            _, number, name, known = heapq.heappop(self._ends)
+            if name in known and known[name].id == number:  # else another has taken its place
                 del known[name]
         return new
 
@@ -53,8 +57,6 @@ class Revoked:
         if name is None or (name in known and known[name].id >= entry.id):
             return False
         known[name] = entry
+        if entry.expires_at is not None:
+            heapq.heappush(self._ends, (entry.expires_at, entry.id, name, known))
         return True
-
-
-def _is_over(entry: Revocation, now: float) -> bool:
-    return entry.expires_at is not None and entry.expires_at < now - OUTLIVES

@@ -69,6 +69,15 @@ def test_what_was_known_is_not_new() -> None:
     assert len(revoked) == 2
 
 
+def test_one_that_was_revoked_again_is_kept_as_long_as_the_latest_says() -> None:
+    revoked = known(of_token(1, "t", NOW), of_token(2, "t", NOW + 60), of_user(3, "1", expires_at=NOW), of_user(4, "1"))
+    revoked.learn([], NOW + OUTLIVES + 1)
+    assert len(revoked) == 2
+    revoked.learn([], NOW + OUTLIVES + 61)
+    assert len(revoked) == 1
+    assert revoked.refuses(Caller("1")) == USER_REVOKED
+
+
 def test_an_entry_outlives_its_tokens_by_an_hour_and_without_an_end_it_stays() -> None:
     revoked = known(of_user(1, "1", expires_at=NOW), of_token(2, "t", NOW + 60), of_user(3, "2"))
     revoked.learn([], NOW + OUTLIVES)
