@@ -69,7 +69,7 @@ class Publisher:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self.connected = False
-        self._sent_at = math.inf  # when what is not answered yet was sent
+        self._sent_at = math.inf  # since when an answer is waited for
         self._attempt: Attempt | None = None
         self._next_look = clock.now()
 
@@ -160,6 +160,7 @@ class Publisher:
             self.connected = True
             while True:
                 await self._wait_for_batch()
+                self._sent_at = self._clock.now()  # who hangs may first be asked who it is
                 await self._refuse_replica(connection)
                 await self._send_next(connection)
                 attempt.succeeded()
@@ -182,7 +183,6 @@ class Publisher:
     async def _send_next(self, connection: RedisConnection) -> None:
         batch = self._queue[0]
         batch.tries += 1
-        self._sent_at = self._clock.now()
         await self._send(connection, batch)
         self._sent_at = math.inf
         self._remove(batch)

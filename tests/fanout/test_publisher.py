@@ -28,9 +28,9 @@ MARKS, USER, OTHER = NAMES.marks(0), NAMES.user("1"), NAMES.user("2")
 
 
 @asynccontextmanager
-async def publishing(url: str, clock: HandClock | None = None) -> AsyncIterator[Publisher]:
+async def publishing(url: str, clock: HandClock | None = None, nodes: Nodes | None = None) -> AsyncIterator[Publisher]:
     clock = clock or QuickClock()
-    publisher = Publisher(Nodes(RedisConfig(url), NAMES, clock), NAMES, 0, clock)
+    publisher = Publisher(nodes or Nodes(RedisConfig(url), NAMES, clock), NAMES, 0, clock)
     async with running(publisher.run()):
         yield publisher
 
@@ -305,6 +305,26 @@ async def test_a_full_queue_gives_up_on_a_redis_that_stands_still(
         own_valkey.freeze()
         assert await publisher.offer(batch(0, 1, (1, USER)))
         assert not await publisher.offer(batch(1, 2, (2, USER)))
+
+
+async def test_a_full_queue_waits_for_no_node_that_does_not_even_say_who_it_is(
+    own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a cluster the buckets of other nodes would wait, too."""
+    monkeypatch.setattr(module, "QUEUE_BYTES", 1)
+    monkeypatch.setattr(module, "ROOM_TIMEOUT", 1000.0)
+    clock = HandClock()
+    nodes = Nodes(RedisConfig(own_valkey.url), NAMES, clock)
+    async with publishing(own_valkey.url, clock, nodes) as publisher:
+        await until(lambda: publisher.connected)
+        nodes.clustered = True
+        own_valkey.freeze()
+        clock.advance(module.LOOK_EVERY)
+        async with asyncio.timeout(2):
+            assert await publisher.offer(batch(0, 1, (1, USER)))
+            await turns()
+            clock.advance(module.STILL + 0.01)
+            assert not await publisher.offer(batch(1, 2, (2, USER)))
 
 
 async def test_a_batch_larger_than_the_queue_is_still_taken(
