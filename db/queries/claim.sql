@@ -42,7 +42,7 @@ WITH before AS MATERIALIZED (
 ), candidates AS MATERIALIZED (
     -- A row for everyone above a row left out stays out, and everything after the first such row with it. None passes a backlog.
     SELECT * FROM seen
-    WHERE id < coalesce((SELECT min(id) FROM seen WHERE user_id IS NULL AND (id > %(lowest)s::bigint OR %(passing)s)), 9223372036854775807)
+    WHERE coalesce(id < (SELECT min(id) FROM seen WHERE user_id IS NULL AND (id > %(lowest)s::bigint OR %(passing)s)), true)
 ), locked AS MATERIALIZED (
     -- By ctid and nothing else: a row changed since the snapshot then counts as locked.
     SELECT n.tableoid AS rel, n.ctid AS tid
@@ -55,7 +55,7 @@ WITH before AS MATERIALIZED (
     SELECT c.*, ((c.rel, c.tid) NOT IN (SELECT rel, tid FROM locked)) AS skipped FROM candidates AS c
 ), barrier AS MATERIALIZED (
     -- The first row for everyone that is locked, or comes after any locked row: nothing passes it.
-    SELECT coalesce(min(id), 9223372036854775807) AS id
+    SELECT min(id) AS id
     FROM judged
     WHERE user_id IS NULL AND id >= (SELECT min(id) FROM judged WHERE skipped)
 ), numbered AS MATERIALIZED (
@@ -63,7 +63,7 @@ WITH before AS MATERIALIZED (
     FROM (
         SELECT rel, tid
         FROM (SELECT *, min(id) FILTER (WHERE skipped) OVER (PARTITION BY user_id) AS first_skipped FROM judged) AS j
-        WHERE id < (SELECT id FROM barrier) AND (first_skipped IS NULL OR id < first_skipped)
+        WHERE coalesce(id < (SELECT id FROM barrier), true) AND (first_skipped IS NULL OR id < first_skipped)
         ORDER BY id
     ) AS ordered
 ), stamped AS (

@@ -45,6 +45,14 @@ async def test_oldest_id_first_whoever_it_is_for(bridge: Connection, other: Conn
     assert await counted.fetchone() == (7,)
 
 
+@pytest.mark.parametrize("user", [1, EVERYONE], ids=["for one user", "for everyone"])
+async def test_the_highest_id_there_is(bridge: Connection, other: Connection, user: int | None) -> None:
+    ids = await insert(other, 1, EVERYONE)
+    await other.execute("INSERT INTO notifications (id, user_id, message) VALUES (%s, %s, 'm')", (2**63 - 1, user))
+    await take(bridge)
+    assert await in_order(other) == [*ids, 2**63 - 1]
+
+
 async def test_nothing_to_do_changes_nothing(bridge: Connection) -> None:
     assert await take(bridge) == Claim(None, 0, False, NOTHING_HELD, EVERYWHERE, BUSY, seconds=0)
     assert await (await bridge.execute("SELECT last_seq FROM rowcast.state")).fetchone() == (0,)
