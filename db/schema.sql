@@ -69,7 +69,10 @@ BEGIN
     -- In here and not in a WHEN of the triggers, which Postgres would read and prepare anew for each statement.
     IF octet_length(NEW.message) + octet_length(NEW.channel_type) + coalesce(octet_length(NEW.key), 0) > 33554432
         OR pg_column_size(NEW.user_id) > 1004
-        OR (pg_column_size(NEW.data) > 1048576 AND octet_length(NEW.data::text) > 33554432)
+        OR (
+            pg_column_size(NEW.data) > 131072 AND (pg_column_size(NEW.data) > 1048576 OR pg_column_compression(NEW.data) IS NOT NULL)
+            AND octet_length(NEW.data::text) > 33554432
+        )
     THEN
         RAISE EXCEPTION 'a notification may have 32 MB of text, 32 MB of data as JSON, and a user id of 1000 bytes'
             USING ERRCODE = 'program_limit_exceeded';
@@ -134,7 +137,10 @@ BEGIN
     -- All of it in here and not in a WHEN of the trigger, which Postgres would read and prepare anew for each statement.
     IF octet_length(NEW.message) + octet_length(NEW.channel_type) + coalesce(octet_length(NEW.key), 0) > 33554432
         OR pg_column_size(NEW.user_id) > 1004
-        OR (pg_column_size(NEW.data) > 1048576 AND octet_length(NEW.data::text) > 33554432)
+        OR (
+            pg_column_size(NEW.data) > 131072 AND (pg_column_size(NEW.data) > 1048576 OR pg_column_compression(NEW.data) IS NOT NULL)
+            AND octet_length(NEW.data::text) > 33554432
+        )
     THEN
         RAISE EXCEPTION 'a notification may have 32 MB of text, 32 MB of data as JSON, and a user id of 1000 bytes'
             USING ERRCODE = 'program_limit_exceeded';

@@ -181,6 +181,7 @@ LARGE = "(SELECT jsonb_agg(sha512(i::text::bytea)::text) FROM generate_series(1,
         "message = repeat('x', 40000000)",
         pytest.param("key = repeat('x', 40000000)", marks=pytest.mark.slow),
         pytest.param(f"data = {LARGE}", marks=pytest.mark.slow),
+        "data = to_jsonb(repeat('x', 34000000))",
     ],
 )
 @pytest.mark.parametrize("role", ["origin", pytest.param("replica", marks=pytest.mark.slow)])
