@@ -6,7 +6,8 @@ In: flags, environment, signals. Out: processes, and exit status 0 (done), 1 (fa
 `settings`    every setting, and the only reader of the environment, and of `secret_files`; `logs` how it is told, with what `redaction` leaves
 `wiring`      the one place where bridge and web are put together from their parts
 `sockets`, `workers`, `signals`   listening, several processes on a port, a clean end
-`serving`     HTTP until a bounded end, by the server of one's choice: `on_hypercorn` (`hypercorn_http1`, `hypercorn_http2`), `on_uvicorn`
+`serving`     HTTP until a bounded end, by the server of one's choice: `on_hypercorn` (`hypercorn_http1`, `hypercorn_http2`), `on_uvicorn`,
+              and `unreadable_requests` for what is none
 `door`        lets connections in, up to a number; `connections` frees those that nobody reads; `tls` has the certificate
 
 Everything on one machine:
