@@ -191,11 +191,11 @@ async def test_read_takes_the_newest_row_of_a_key_and_then_the_row_of_an_id(site
     assert (await site.http.get("/read/nothing")).status_code == 404
 
 
-@pytest.mark.parametrize("key", ["a/b", "/a", "a//b", "ü €", "%", "a\nb", "..%2f", "'; --", "?x", "+", "�"])
-async def test_keys_and_values_are_any_text(site: Site, key: str) -> None:
-    assert (await site.http.get(f"/write/{_quoted(key)}/{_quoted(key)}/1")).status_code == 200
-    row = (await site.http.get(f"/read/{_quoted(key)}")).json()
-    assert (row["key"], row["data"]) == (key, {"value": key})
+async def test_keys_and_values_are_any_text(site: Site) -> None:
+    for key in ("a/b", "/a", "a//b", "ü €", "%", "a\nb", "..%2f", "'; --", "?x", "+", "�"):
+        assert (await site.http.get(f"/write/{_quoted(key)}/{_quoted(key)}/1")).status_code == 200, key
+        row = (await site.http.get(f"/read/{_quoted(key)}")).json()
+        assert (row["key"], row["data"]) == (key, {"value": key})
 
 
 async def test_a_head_never_inserts(site: Site) -> None:

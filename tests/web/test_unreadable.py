@@ -76,13 +76,13 @@ async def test_who_asks_for_it_over_http_is_told_and_one_that_is_sent_is_refused
 ) -> None:
     """What is there is not the caller's mistake; what is given is."""
     http = quiet_site.http
-    await quiet_site.sql("INSERT INTO notifications (id, user_id, key, message) VALUES (7, 1, 'k', 'too much')")
+    await quiet_site.sql("INSERT INTO notifications (id, user_id, key, message) VALUES (1000000, 1, 'k', 'too much')")
     await quiet_site.relay()
     for method, path in (
         ("GET", "/notifications?user_id=1"),
-        ("GET", "/notifications/7"),
+        ("GET", "/notifications/1000000"),
         ("GET", "/read/k"),
-        ("PATCH", "/notifications/7"),
+        ("PATCH", "/notifications/1000000"),
     ):
         answer = await http.request(method, path, json={"is_viewed": True} if method == "PATCH" else None)
         assert answer.status_code == 500
@@ -91,5 +91,5 @@ async def test_who_asks_for_it_over_http_is_told_and_one_that_is_sent_is_refused
     assert given.status_code == 400
     assert "Postgres refused the row" in given.json()["detail"]
     assert (await http.get("/notifications?user_id=2")).json()["items"] == []
-    assert (await http.delete("/notifications/7")).status_code == 204
+    assert (await http.delete("/notifications/1000000")).status_code == 204
     assert (await http.get("/notifications?user_id=1")).json()["items"] == []
