@@ -8,6 +8,7 @@ In: the doorbell (NOTIFY) and the table. Out: batches and marks for every bucket
 `sequencer`  one turn after another: stamp, or fall asleep without missing a row
 `stamper`    claim, hand over what was stamped; what the next claim leaves out, and where it looks
 `passing`    who may pass a long backlog
+`walk`       how far claims go past locked rows before they begin again: pure
 `batch`      how many rows a claim may stamp, by what the last ones took: pure
 `nap`        the decision when it is safe to sleep: pure
 `relay`      read a stamped range on a third session, cut it into batches, offer them to the publishers

@@ -167,6 +167,10 @@ class Sequencer:
         """On a poll whatever was held back is tried again."""
         if self._clock.now() < self._next_poll:
             return False
+        if self._stamper.walk_goes_on:
+            # Put off, so that the next walk does not begin on the heels of this one.
+            self._next_poll = self._clock.now() + self._poll_delay
+            return False
         self._stamper.begin_poll()
         return True
 

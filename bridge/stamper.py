@@ -12,6 +12,7 @@ import structlog
 
 from bridge.batch import BatchSize
 from bridge.passing import Passing
+from bridge.walk import Walk
 from core import fail_points
 from core.clock import Clock
 from core.errors import DatabaseUnavailableError
@@ -61,6 +62,7 @@ class _Progress:
     """How far one source has got: `full`, how many batches in a row were."""
 
     passing: Passing
+    walk: Walk
     held_back: HeldBack = NOTHING_HELD
     look: Look = EVERYWHERE
     full: int = 0
@@ -75,7 +77,7 @@ class Stamper:
         self._taker = taker
         self._clock = clock
         self._batch = batch
-        self._sources = {source: _Progress(Passing(session, clock)) for source in SOURCES}
+        self._sources = {source: _Progress(Passing(session, clock), Walk(clock.now())) for source in SOURCES}
         self._look_everywhere_at = clock.now()
         self.end = end
 
@@ -84,11 +86,19 @@ class Stamper:
         """Is anything left out until the next poll?"""
         return any(progress.held_back for progress in self._sources.values())
 
+    @property
+    def walk_goes_on(self) -> bool:
+        """Are claims on their way past locked rows? Then a poll is too early: it would take them back to the oldest row."""
+        now = self._clock.now()
+        return any(progress.walk.goes_on(now) for progress in self._sources.values())
+
     def begin_poll(self) -> None:
         """Whatever was held back is tried again, and now and then all rows are looked at."""
-        due = self._clock.now() >= self._look_everywhere_at
+        now = self._clock.now()
+        due = now >= self._look_everywhere_at
         for progress in self._sources.values():
             progress.held_back = NOTHING_HELD
+            progress.walk.begin(now)
             if due:
                 progress.look = replace(progress.look, everywhere=True)
 
@@ -110,6 +120,7 @@ class Stamper:
         look = progress.look
         claim = await self._claim(source, progress)
         progress.look = claim.look
+        progress.walk.claimed(claim.rows, more=claim.more, now=self._clock.now())
         if look.everywhere:
             self._look_everywhere_at = self._clock.now() + min(max(claim.seconds / SHARE, MOST_OFTEN), MOST_SELDOM)
         if claim.more:

@@ -11,30 +11,34 @@ WITH before AS MATERIALIZED (
 ), look AS MATERIALIZED (
     SELECT ours AND everywhere AND NOT %(passing)s AS by_id, ours AND NOT everywhere AS by_birth, ours AND NOT everywhere AND %(passing)s AS passing
     FROM (SELECT ours, %(everywhere)s OR EXISTS (SELECT FROM rowcast.strays) AS everywhere FROM before) AS l
+), left_out AS MATERIALIZED (
+    -- A subquery is hashed, where an array from outside is searched from end to end for each row. Joined to none of the table's user ids it has
+    -- their type, and a length that no plan depends on.
+    SELECT unnest(array_cat(%(held)s, (SELECT array_agg(user_id) FROM public.notifications WHERE false))) AS user_id
 ), recent AS MATERIALIZED (
     -- Rows that are not in the snapshot `since`, whatever entries of stamped rows an old snapshot keeps in the indexes. In no order: more than
     -- a batch of them are left to a claim by id. `NOT is_sent` fits the index on born and not the one by id, which the planner likes as well.
     SELECT n.tableoid AS rel, n.ctid AS tid, n.id, n.user_id
     FROM public.notifications AS n
-    WHERE NOT n.is_sent AND (n.user_id IS NULL OR n.user_id <> ALL (%(held)s)) AND (SELECT by_birth FROM look)
+    WHERE NOT n.is_sent AND (n.user_id IS NULL OR n.user_id NOT IN (SELECT user_id FROM left_out)) AND (SELECT by_birth FROM look)
       AND (NOT %(passing)s OR (n.id <= %(upto)s AND (n.user_id IS NULL OR n.user_id = ANY (%(newcomers)s))))
       AND n.born >= pg_snapshot_xmax(%(since)s::pg_snapshot)
     UNION ALL
     SELECT n.tableoid, n.ctid, n.id, n.user_id
     FROM public.notifications AS n
-    WHERE NOT n.is_sent AND (n.user_id IS NULL OR n.user_id <> ALL (%(held)s)) AND (SELECT by_birth FROM look)
+    WHERE NOT n.is_sent AND (n.user_id IS NULL OR n.user_id NOT IN (SELECT user_id FROM left_out)) AND (SELECT by_birth FROM look)
       AND (NOT %(passing)s OR (n.id <= %(upto)s AND (n.user_id IS NULL OR n.user_id = ANY (%(newcomers)s))))
       AND n.born = ANY (ARRAY(SELECT pg_snapshot_xip(%(since)s::pg_snapshot)))
     UNION ALL
     SELECT n.tableoid, n.ctid, n.id, n.user_id
     FROM public.notifications AS n
-    WHERE n.seq IS NULL AND (n.user_id IS NULL OR n.user_id <> ALL (%(held)s)) AND (SELECT passing FROM look)
+    WHERE n.seq IS NULL AND (n.user_id IS NULL OR n.user_id NOT IN (SELECT user_id FROM left_out)) AND (SELECT passing FROM look)
       AND n.id > %(upto)s AND (n.user_id IS NULL OR n.user_id = ANY (%(newcomers)s))
     LIMIT %(batch)s + 1
 ), seen AS MATERIALIZED (
     (SELECT n.tableoid AS rel, n.ctid AS tid, n.id, n.user_id
     FROM public.notifications AS n
-    WHERE n.seq IS NULL AND (n.user_id IS NULL OR n.user_id <> ALL (%(held)s)) AND (SELECT by_id FROM look)
+    WHERE n.seq IS NULL AND (n.user_id IS NULL OR n.user_id NOT IN (SELECT user_id FROM left_out)) AND (SELECT by_id FROM look)
     ORDER BY n.id
     LIMIT %(batch)s)
     UNION ALL

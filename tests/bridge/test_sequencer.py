@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from bridge import sequencer as module
+from bridge import walk
 from bridge.bell import Bell
 from bridge.config import BridgeConfig
 from bridge.listener import Listener
@@ -19,7 +20,7 @@ from bridge.sequencer import Sequencer
 from core.clock import SystemClock
 from core.errors import DatabaseUnavailableError
 from core.events import Range
-from db import outbox
+from db import backlog, outbox
 from db.connect import Connection, session
 from db.outbox import Source
 from tests.db.rows import EVERYONE, in_order, insert, lock
@@ -317,6 +318,26 @@ async def test_rows_locked_while_the_bridge_sleeps_come_when_the_lock_goes(
         await until(lambda: sequencer._stamper.holds_back)
         await locker.execute("COMMIT")
         await stamped(sql, 1)
+
+
+@pytest.mark.parametrize("patience", [walk.PATIENCE, 0.0], ids=["patient", "impatient"])
+async def test_rows_behind_a_long_block_of_locked_ones_come_though_a_poll_is_always_due(
+    database: str, claiming: Connection, sql: Connection, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    """Rule 1.4: a poll begins at the oldest row, and none before the claims have come past the block; or the next one comes further."""
+    for name in ("HEARTBEAT", "FIRST_HEARTBEAT", "FIRST_POLL"):
+        monkeypatch.setattr(module, name, 0.0)
+    monkeypatch.setattr(walk, "PATIENCE", patience)
+    monkeypatch.setattr(backlog, "TAIL_ROWS", 0)  # else they would pass the block, as the newest rows of all
+    block = await insert(sql, *range(100))
+    behind = await insert(sql, *range(100, 107))
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as locker:
+        await lock(locker, block)
+        async with sequencing(database, claiming, Outlet(), batch=5):
+            await stamped(sql, 7)
+            assert await in_order(sql) == behind
+            await locker.execute("COMMIT")
+            await stamped(sql, 107)
 
 
 async def test_rows_whose_ring_was_lost_come_with_the_poll(

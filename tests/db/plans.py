@@ -42,16 +42,22 @@ async def reading(address: str, reader: Reader) -> AsyncIterator[Connection]:
 
 async def plan_of(connection: Connection, name: str, parameters: Mapping[str, object], *, generic: bool) -> list[Node]:
     """Run the statement `name`, roll it back, and return the steps of its plan, the whole statement first."""
-    mode = "force_generic_plan" if generic else "force_custom_plan"
-    await connection.execute("SELECT set_config('plan_cache_mode', %s, false)", (mode,))
+    await _plan_for(connection, generic=generic)
     (plan,) = await _explained(connection, name, parameters, "ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON")
     return list(_nodes(plan[0]["Plan"]))
 
 
-async def plan_text(connection: Connection, name: str, parameters: Mapping[str, object]) -> list[str]:
-    """The lines that EXPLAIN (ANALYZE, BUFFERS) prints for the statement `name`, planned for these values; it is rolled back."""
-    await connection.execute("SET plan_cache_mode = force_custom_plan")
+async def plan_text(
+    connection: Connection, name: str, parameters: Mapping[str, object], *, generic: bool = False
+) -> list[str]:
+    """The lines that EXPLAIN (ANALYZE, BUFFERS) prints for the statement `name`; it is rolled back."""
+    await _plan_for(connection, generic=generic)
     return await _explained(connection, name, parameters, "ANALYZE, BUFFERS, TIMING OFF")
+
+
+async def _plan_for(connection: Connection, *, generic: bool) -> None:
+    mode = "force_generic_plan" if generic else "force_custom_plan"
+    await connection.execute("SELECT set_config('plan_cache_mode', %s, false)", (mode,))
 
 
 async def _explained(

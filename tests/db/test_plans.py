@@ -16,7 +16,7 @@ from db.outbox import claim_parameters
 from db.queries import query
 from db.readers import one_user, several
 from tests.db.databases import Databases
-from tests.db.plans import Node, on, plan_of, reading
+from tests.db.plans import Node, on, plan_of, plan_text, reading
 from tests.db.rows import insert
 
 ROWS = 100_000
@@ -143,8 +143,13 @@ async def test_claim_of_a_batch_among_many_that_wait(bridge_in_burst: Connection
 
 
 async def test_claim_with_users_left_out(bridge: Connection, generic: bool) -> None:
+    """They are looked up by their hash: searched one after the other for each row, fifty thousand take seconds."""
     held = FULL_BATCH | {"held": "{" + ",".join(map(str, range(500))) + "}", "lowest": 5}
     assert reads(await plan_of(bridge, "claim", held, generic=generic)) == CLAIM
+    lines = await plan_text(bridge, "claim", held, generic=generic)
+    left_out = [line for line in lines if "Filter" in line and "user_id IS NULL) OR (" in line]
+    assert left_out
+    assert all("hashed SubPlan" in line for line in left_out)
 
 
 async def test_claim_of_a_few_under_an_old_snapshot(snapshot: str, generic: bool) -> None:
