@@ -162,8 +162,9 @@ class Stream:
             page = await self._page(bucket, upto)
 
     def _look_at_lag(self, mailbox: Mailbox) -> None:
-        """After a write: did it take so long that the mailbox overflowed meanwhile?"""
-        if not mailbox.live and self._clock.now() - mailbox.wrote > LAG_TIMEOUT:
+        """After a write of events: did it take so long that the mailbox overflowed meanwhile?"""
+        # Not since `wrote`: the wheel of heartbeats moves that while the write lasts.
+        if not mailbox.live and self._clock.now() - mailbox.took > LAG_TIMEOUT:
             mailbox.end("the reader lags")
 
     async def _page(self, bucket: Bucket, upto: int | None) -> Page:

@@ -257,6 +257,28 @@ async def test_a_reader_that_lags_is_ended_with_its_position_and_resumes(
             await again.gets(2, 3, 4)
 
 
+async def test_a_heartbeat_that_comes_due_meanwhile_makes_a_slow_write_no_shorter(
+    air: Air, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A patience below the time a write may take is no other promise to those who wait for it."""
+    monkeypatch.setattr(module, "LAG_TIMEOUT", 0.5)
+    config = replace(air.config, stream_queue=2, heartbeat=QUIET.heartbeat)
+    async with air.by_hand(1, Since.NOW, config) as reader:
+        await reader.until_hello()
+        await air.send(1)
+        while not reader.seqs:
+            await reader.read()
+        began = air.clock.now()
+        await air.send(1, 1, 1)
+        await heard(air, 4)
+        [mailbox] = air.hub._buckets[0].mailboxes
+        await until(lambda: mailbox.wrote > began + 0.5)  # by the wheel
+        async with asyncio.timeout(5):
+            await reader.run()
+        assert reader.seqs == [1]
+        assert reader.last_event_id == "1"
+
+
 async def test_history_pruned_under_an_overflowed_stream_is_told_to_it(air: Air) -> None:
     """Rule 5.4 holds whenever a stream reads from Postgres again, not only when it starts."""
     small = replace(air.config, stream_queue=2)
