@@ -97,22 +97,22 @@ class History:
         alone = len(asked) == 1
         name, parameters = ("replay", _one(asked[0])) if alone else ("replay_many", _many(asked))
         async with borrow(self._batches, doing=f"reading history ({name})") as session:
-            try:
-                async with asyncio.timeout(limit):
-                    reading = Reading(session, several({one.user_id for one in asked}))
-                    rows = await (await reading.execute(query(name), parameters, prepare=False)).fetchall()
-            except TimeoutError as error:
-                raise SlowReadError from error
+            rows = await _rows(session, several({one.user_id for one in asked}), name, parameters, limit)
             pages = _pages(rows, len(asked)) if not alone else [_page(rows) if rows else None]
             answers = [_believed(page, one.at_least) for page, one in zip(pages, asked, strict=True)]
             if any(isinstance(answer, StaleReadError) for answer in answers):
                 await session.close()  # the next try must reach another server
         return answers
 
-    async def reread(self, user_ids: list[str], *, after: int, upto: int | None, at_least: int = 0) -> Page:
-        """One page of what any of `user_ids`, or everyone, was sent above `after`; each event names its user."""
+    async def reread(
+        self, user_ids: list[str], *, after: int, upto: int | None, at_least: int = 0, limit: float | None = None
+    ) -> Page:
+        """One page of what any of `user_ids`, or everyone, was sent above `after`; each event names its user.
+
+        Raises SlowReadError if Postgres takes longer than `limit` seconds, the wait for a session apart, and UnreadableRowError as `replay`.
+        """
         parameters = {"user_ids": array(user_ids), "after": after, "upto": upto, **_LIMITS}
-        rows = await self._read(self._urgent, "reread", parameters, at_least, several(user_ids))
+        rows = await self._read(self._urgent, "reread", parameters, at_least, several(user_ids), limit)
         return _page(rows)
 
     async def below_newest(self, user_id: str, keep: int, *, after: int, upto: int, unread: bool = False) -> int | None:
@@ -130,14 +130,31 @@ class History:
         return None if row is None else int(row[0])
 
     async def _read(
-        self, pool: Pool, name: str, parameters: dict[str, Any], at_least: int, reader: Reader
+        self,
+        pool: Pool,
+        name: str,
+        parameters: dict[str, Any],
+        at_least: int,
+        reader: Reader,
+        limit: float | None = None,
     ) -> list[tuple[Any, ...]]:
         async with borrow(pool, doing=f"reading history ({name})") as session:
-            rows = await (await Reading(session, reader).execute(query(name), parameters, prepare=False)).fetchall()
+            rows = await _rows(session, reader, name, parameters, limit)
             if not rows or rows[0][0] < at_least:
                 await session.close()  # the next try must reach another server
                 raise StaleReadError
         return rows
+
+
+async def _rows(
+    session: Connection, reader: Reader, name: str, parameters: dict[str, Any], limit: float | None
+) -> list[tuple[Any, ...]]:
+    """Raises SlowReadError if Postgres takes longer than `limit` seconds; the session is gone then."""
+    try:
+        async with asyncio.timeout(limit):
+            return await (await Reading(session, reader).execute(query(name), parameters, prepare=False)).fetchall()
+    except TimeoutError as error:
+        raise SlowReadError from error
 
 
 def _page(rows: list[tuple[Any, ...]]) -> Page:

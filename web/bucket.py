@@ -19,7 +19,7 @@ import structlog
 
 from core import fail_points
 from core.clock import Clock, happens
-from core.errors import DatabaseUnavailableError, StaleReadError, UnreadableRowError
+from core.errors import DatabaseUnavailableError, SlowReadError, StaleReadError, UnreadableRowError
 from core.events import Event
 from core.fail_points import Point
 from db.history import NOTHING_ABOVE, History
@@ -37,6 +37,8 @@ REREAD_EVERY = 1.0
 FORGET_AFTER = 30.0
 # Re-reads that may fail before the streams are to read each for itself.
 TRIES = 3
+# Seconds that a page may take: the whole bucket waits for it, and others for the session. One that is slow is tried but once more.
+PATIENCE = 2.0
 # Items handled, and events put into mailboxes, before everybody else gets a turn.
 TURN_ITEMS = 2048
 TURN_EVENTS = 65_536
@@ -269,7 +271,7 @@ class Bucket:
         except DatabaseUnavailableError as error:
             self._note_failure(error)
             self._too_much = self._too_much or isinstance(error, UnreadableRowError)
-            self._failures += 1
+            self._failures = TRIES if isinstance(error, SlowReadError) else self._failures + 1
             await self._clock.sleep(self._clock.jitter(0.1, 1.0))
         else:
             self._failures, self._too_much = 0, False
@@ -304,11 +306,12 @@ class Bucket:
                 self.position = max(end, self.position or 0)
                 return
             self._too_much = True  # for Postgres answers; if it fails once more
-        # Without a live stream only the end of the log is of interest.
+        # Without a live stream only the end of the log is of interest, and nobody waits for that.
         after = self.position if live and self.position is not None else NOTHING_ABOVE
+        limit = None if after == NOTHING_ABOVE else PATIENCE
         upto: int | None = None
         while True:
-            page = await self._history.reread(live, after=after, upto=upto, at_least=self.known)
+            page = await self._history.reread(live, after=after, upto=upto, at_least=self.known, limit=limit)
             upto = page.last_seq if upto is None else upto
             if fail_points.armed:
                 await fail_points.reach(Point.REREAD)
@@ -332,7 +335,7 @@ class Bucket:
         await asyncio.sleep(0)
 
     def _leave_to_streams(self) -> None:
-        """What was missed is pruned, at least in part, or the log has lost our position, or some row is too much to be read: each stream
+        """What was missed is pruned, at least in part, or the log has lost our position, or some row is too much to be read, or takes too long: each stream
         finds out for itself, and says so; those that this is not about go on."""
         for mailbox in self.mailboxes:
             if mailbox.live:

@@ -276,4 +276,14 @@ RULES = (
         ((BUCKET, "            if page.pruned_seq > after or", "            if"),),
         ("prune", "cut", "unplug"),
     ),
+    Rule(
+        "what takes a bucket too long is left to its streams",
+        (
+            (
+                BUCKET,
+                "            if self._too_much:\n                self._leave_to_streams()\n",
+                "            if self._too_much:\n",
+            ),
+        ),
+    ),
 )

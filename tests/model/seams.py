@@ -43,6 +43,7 @@ SIZES: dict[tuple[Any, str], float] = {
     (web.bucket, "INBOX_ITEMS"): 5,
     (web.bucket, "TURN_EVENTS"): 2,
     (web.bucket, "FORGET_AFTER"): 6.0,
+    (web.bucket, "PATIENCE"): 0.2,
     (web.gathering, "FLOOD_ITEMS"): 2,
     (web.mailbox, "LIMIT_BYTES"): 1200,
     (web.stream, "HEARTBEATS_PER_POSITION"): 1,

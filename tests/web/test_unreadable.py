@@ -1,4 +1,4 @@
-"""A row that Postgres itself can't write out, in the log in spite of the limits: nobody can be given it, and everybody gets all else."""
+"""A row that Postgres itself can't write out, or not in time, in the log in spite of the limits: nobody can be given it, and others get all else."""
 
 from __future__ import annotations
 
@@ -8,22 +8,29 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from core.errors import UnreadableRowError
-from db import queries
+from db import history, queries
 from rowcast.embedded import Server
 from tests.db.databases import Databases
 from tests.waiting import until
 from tests.web.air import Air, open_air, together
 from tests.web.site import Site
+from web import bucket
 from web.stream import Since
 
 TOO_MUCH = "CASE n.message WHEN 'too much' THEN repeat(left(n.message, 1), 1100000000) ELSE ({text}) END"
+TOO_SLOW = "CASE n.message WHEN 'too slow' THEN pg_sleep(60)::text ELSE ({text}) END"
 
 
 @pytest.fixture
 def too_much(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A row with the message `too much` passes what Postgres makes of a value (1 GB): at once, and not after ten seconds of escapes."""
+    """A row with the message `too much` passes what Postgres makes of a value (1 GB): at once, and not after ten seconds of escapes.
+
+    One with the message `too slow` takes longer than anybody waits.
+    """
     text = queries._text
-    written = {name: TOO_MUCH.replace("{text}", text(name)) for name in ("_event", "_row")}
+    written = {
+        name: TOO_SLOW.replace("{text}", TOO_MUCH.replace("{text}", text(name))) for name in ("_event", "_row")
+    }
     monkeypatch.setattr(queries, "_text", lambda name: written.get(name) or text(name))
     queries.query.cache_clear()
     yield
@@ -59,6 +66,33 @@ async def test_live_streams_go_on_without_it(air: Air, user: int | None) -> None
         await air.send(1, 2)  # shows the hole
         await until(lambda: len(one.seqs) == len(two.seqs) == 4, timeout=60)
         assert (one.seqs, two.seqs) == ([1, 3, 6, 8], [2, 4, 7, 9])
+
+
+@pytest.mark.parametrize(
+    ("user", "page"), [(2, 500), (2, 2), (None, 500)], ids=["for one user", "on a later page", "for everyone"]
+)
+async def test_a_missed_row_that_takes_long_holds_up_its_own_streams_and_others_for_seconds(
+    air: Air, monkeypatch: pytest.MonkeyPatch, user: int | None, page: int
+) -> None:
+    """Nothing of theirs overtakes it; a stream that begins above it is live as ever."""
+    monkeypatch.setattr(bucket, "PATIENCE", 0.5)
+    monkeypatch.setitem(history._LIMITS, "page", page)
+    async with air.reading(1, Since.NOW) as one, air.reading(2, Since.NOW) as two:
+        await together(one, two)
+        await air.send(1, 2)
+        await air.log.add(1, 2, user, 1, 2)
+        await air.log.sql.execute("UPDATE notifications SET message = 'too slow' WHERE seq = 5")
+        await air.send(1, 2)  # shows the hole
+        async with asyncio.timeout(10):
+            await until(lambda: air.hub._buckets[0].position == 9)
+            async with air.reading(1, 9) as later:
+                await later.live()
+                await air.send(1)
+                await later.gets(10)
+            if user is not None:
+                await one.gets(1, 3, 6, 8, 10)
+        assert two.seqs in ([2], [2, 4])
+        assert user is not None or one.seqs in ([1], [1, 3])
 
 
 async def test_a_backlog_goes_on_without_it(air: Air) -> None:

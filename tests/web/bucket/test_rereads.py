@@ -71,11 +71,13 @@ class BreakingHistory(History):
 
     pages = 1000
 
-    async def reread(self, user_ids: list[str], *, after: int, upto: int | None, at_least: int = 0) -> Page:
+    async def reread(
+        self, user_ids: list[str], *, after: int, upto: int | None, at_least: int = 0, limit: float | None = None
+    ) -> Page:
         self.pages -= 1
         if self.pages == -1:
             raise DatabaseUnavailableError
-        return await super().reread(user_ids, after=after, upto=upto, at_least=at_least)
+        return await super().reread(user_ids, after=after, upto=upto, at_least=at_least, limit=limit)
 
 
 async def test_a_reread_that_fails_between_two_pages_goes_on_where_it_stopped(
@@ -170,8 +172,10 @@ class HeldHistory(History):
         self.held = asyncio.Event()
         self.let_go = asyncio.Event()
 
-    async def reread(self, user_ids: list[str], *, after: int, upto: int | None, at_least: int = 0) -> Page:
-        page = await super().reread(user_ids, after=after, upto=upto, at_least=at_least)
+    async def reread(
+        self, user_ids: list[str], *, after: int, upto: int | None, at_least: int = 0, limit: float | None = None
+    ) -> Page:
+        page = await super().reread(user_ids, after=after, upto=upto, at_least=at_least, limit=limit)
         if self.holding:
             self.held.set()
             await self.let_go.wait()
