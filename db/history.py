@@ -112,7 +112,7 @@ class History:
         Raises SlowReadError if Postgres takes longer than `limit` seconds, the wait for a session apart, and UnreadableRowError as `replay`.
         """
         parameters = {"user_ids": array(user_ids), "after": after, "upto": upto, **_LIMITS}
-        rows = await self._read(self._urgent, "reread", parameters, at_least, several(user_ids), limit)
+        rows = await self._read(self._urgent, "reread", parameters, at_least, several(user_ids), limit=limit)
         return _page(rows)
 
     async def below_newest(self, user_id: str, keep: int, *, after: int, upto: int, unread: bool = False) -> int | None:
@@ -136,6 +136,7 @@ class History:
         parameters: dict[str, Any],
         at_least: int,
         reader: Reader,
+        *,
         limit: float | None = None,
     ) -> list[tuple[Any, ...]]:
         async with borrow(pool, doing=f"reading history ({name})") as session:

@@ -335,8 +335,8 @@ class Bucket:
         await asyncio.sleep(0)
 
     def _leave_to_streams(self) -> None:
-        """What was missed is pruned, at least in part, or the log has lost our position, or some row is too much to be read, or takes too long: each stream
-        finds out for itself, and says so; those that this is not about go on."""
+        """What was missed is pruned, at least in part, or the log has lost our position, or some row is too much to be read, or takes
+        too long: each stream finds out for itself, and says so; those that this is not about go on."""
         for mailbox in self.mailboxes:
             if mailbox.live:
                 mailbox.overflow()

@@ -55,7 +55,8 @@ class Mailbox:
         self.silent_end = False  # … and without its position, which is none any more
         self.closed = False  # the stream is gone
         self.took = 0.0  # when the stream took events last
-        self.wrote = self.patience = 0.0  # for web.heartbeats: when the stream wrote last, or was to, and how long it may be quiet
+        # For web.heartbeats: when the stream wrote last, or was to, and how long it may be quiet.
+        self.wrote = self.patience = 0.0
         self._limit = limit
         self._bytes = 0
         # Most are idle: no deque and no Event, which take some 700 bytes each.

@@ -28,9 +28,7 @@ def too_much(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     One with the message `too slow` takes longer than anybody waits.
     """
     text = queries._text
-    written = {
-        name: TOO_SLOW.replace("{text}", TOO_MUCH.replace("{text}", text(name))) for name in ("_event", "_row")
-    }
+    written = {name: TOO_SLOW.replace("{text}", TOO_MUCH.replace("{text}", text(name))) for name in ("_event", "_row")}
     monkeypatch.setattr(queries, "_text", lambda name: written.get(name) or text(name))
     queries.query.cache_clear()
     yield
