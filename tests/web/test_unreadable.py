@@ -67,7 +67,12 @@ async def test_live_streams_go_on_without_it(air: Air, user: int | None) -> None
 
 
 @pytest.mark.parametrize(
-    ("user", "page"), [(2, 500), (2, 2), (None, 500)], ids=["for one user", "on a later page", "for everyone"]
+    ("user", "page"),
+    [
+        pytest.param(2, 500, id="for one user"),
+        pytest.param(2, 2, id="on a later page", marks=pytest.mark.slow),
+        pytest.param(None, 500, id="for everyone", marks=pytest.mark.slow),
+    ],
 )
 async def test_a_missed_row_that_takes_long_holds_up_its_own_streams_and_others_for_seconds(
     air: Air, monkeypatch: pytest.MonkeyPatch, user: int | None, page: int
