@@ -108,13 +108,11 @@ async def test_a_backlog_goes_on_without_it(air: Air) -> None:
         assert one.seqs == [1, 2, 5]
 
 
-async def test_who_asks_for_it_over_http_is_told_and_one_that_is_sent_is_refused(
-    quiet_site: Site, too_much: None
-) -> None:
+async def test_who_asks_for_it_over_http_is_told_and_one_that_is_sent_is_refused(site: Site, too_much: None) -> None:
     """What is there is not the caller's mistake; what is given is."""
-    http = quiet_site.http
-    await quiet_site.sql("INSERT INTO notifications (id, user_id, key, message) VALUES (1000000, 1, 'k', 'too much')")
-    await quiet_site.relay()
+    http = site.http
+    await site.sql("INSERT INTO notifications (id, user_id, key, message) VALUES (1000000, 1, 'k', 'too much')")
+    await site.relay()
     for method, path in (
         ("GET", "/notifications?user_id=1"),
         ("GET", "/notifications/1000000"),
