@@ -117,8 +117,8 @@ class Inbox:
         async with limited("marking all as viewed", self._timeout):
             for name in ("viewed_own", "viewed_everyone"):
                 await self._mark_batches(name, user_id, seq)
-        async with self._session("counting what is unread", one_user(user_id)) as session:
-            row = await (await session.execute(query("unread"), {"viewer": user_id}, prepare=False)).fetchone()
+            async with self._session("counting what is unread", one_user(user_id)) as session:
+                row = await (await session.execute(query("unread"), {"viewer": user_id}, prepare=False)).fetchone()
         return int(row[0]) if row else 0
 
     async def _mark_batches(self, name: str, user_id: str, seq: int) -> None:

@@ -13,12 +13,15 @@ import socket
 import struct
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from core.clock import Clock
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 # Seconds that a byte may wait for its reader, if that one takes less than SLOWEST bytes a second meanwhile. Who can't be reached is given more
 # time, as it can't be told either: the kernel's TCP_USER_TIMEOUT.
@@ -116,10 +119,9 @@ class Accepted(socket.socket):
         return self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED_AT + _ACKED.size)
 
     def taken(self) -> int:
-        """Elsewhere than on Linux nobody tells; then what waits, taken from none, grows while nothing is written."""
-        with suppress(OSError, AttributeError, struct.error):
+        with suppress(OSError, struct.error):
             return int(_ACKED.unpack_from(self._told(), _ACKED_AT)[0])
-        return -self.waiting()
+        return 0
 
     def cut(self) -> None:
         """With a reset: what is unsent would stay with the kernel."""
@@ -130,6 +132,26 @@ class Accepted(socket.socket):
             self.free()
         else:
             self.transport.abort()
+
+
+class Untold(Accepted):
+    """One of which no kernel tells what was taken: through a Unix socket, or elsewhere than on Linux. So what is sent is counted."""
+
+    _sent = 0
+
+    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+        sent = super().send(data, flags)
+        self._sent += sent
+        return sent
+
+    def sendmsg(self, buffers: Iterable[ReadableBuffer], *more: Any) -> int:
+        """What asyncio sends with since Python 3.12."""
+        sent = super().sendmsg(buffers, *more)
+        self._sent += sent
+        return sent
+
+    def taken(self) -> int:
+        return self._sent - self.waiting()
 
 
 class Connections:
@@ -149,7 +171,8 @@ class Connections:
 
     def accepted(self, made: socket.socket) -> Accepted:
         """A connection that has just been accepted, as the one we keep."""
-        own = Accepted(made, self)
+        told = sys.platform == "linux" and made.family != socket.AF_UNIX
+        own = Accepted(made, self) if told else Untold(made, self)
         self._open.add(own)
         self._readers[own] = None
         return own

@@ -73,11 +73,15 @@ async def _ready(http: httpx.AsyncClient) -> bool:
     return (await http.get("/readyz")).status_code == httpx.codes.OK
 
 
-async def test_who_reads_nothing_is_freed_there_too(
-    server: ServerName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds instead of half a minute."""
     for name, seconds in {"PATIENCE": 1.0, "LOOK": 0.2, "_TICK": 0.05}.items():
         monkeypatch.setattr(f"rowcast.connections.{name}", seconds)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_who_reads_nothing_is_freed_there_too(server: ServerName, tmp_path: Path) -> None:
     app, counts = App(), Counts()
     async with served_at(unix(tmp_path / "s"), app, server, Bounds(count=counts.count)):
         with socket.socket(socket.AF_UNIX) as reader:
@@ -86,3 +90,23 @@ async def test_who_reads_nothing_is_freed_there_too(
             await until(lambda: app.streams == 1)
             await until(lambda: app.streams == 0, timeout=5)
     assert counts == {"slow_readers": 1}
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_steady_reader_of_what_never_ends_is_left_alone(server: ServerName, tmp_path: Path) -> None:
+    """Something is always on its way to it."""
+    app = App()
+    async with served_at(unix(tmp_path / "s"), app, server):
+        with socket.socket(socket.AF_UNIX) as reader:
+            reader.connect(str(tmp_path / "s"))
+            reader.sendall(STREAM)
+            await until(lambda: app.streams == 1)
+            end = asyncio.get_running_loop().time() + 2.5
+
+            async def read_some() -> bool:
+                reader.recv(20_000)
+                await asyncio.sleep(0.02)
+                return asyncio.get_running_loop().time() > end
+
+            await until(read_some)
+            assert app.streams == 1
