@@ -16,12 +16,9 @@ import termios
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from core.clock import Clock
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 # Seconds that a byte may wait for its reader, if that one takes less than SLOWEST bytes a second meanwhile. Who can't be reached is given more
 # time, as it can't be told either: the kernel's TCP_USER_TIMEOUT.
@@ -139,12 +136,12 @@ class Untold(Accepted):
 
     _sent = 0
 
-    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+    def send(self, data: Any, flags: int = 0, /) -> int:
         sent = super().send(data, flags)
         self._sent += sent
         return sent
 
-    def sendmsg(self, buffers: Iterable[ReadableBuffer], *more: Any) -> int:
+    def sendmsg(self, buffers: Iterable[Any], *more: Any) -> int:
         """What asyncio sends with since Python 3.12."""
         sent = super().sendmsg(buffers, *more)
         self._sent += sent
