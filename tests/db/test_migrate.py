@@ -196,6 +196,7 @@ def test_buckets_do_not_change_under_a_leader(empty: str) -> None:
         ):
             migrate(empty, buckets=8, say=quiet)
         assert migrate(empty, buckets=4, say=quiet).buckets == 4
+        leader.execute("SELECT pg_advisory_unlock(%s, %s)", (NAMESPACE, LEADER))  # its end would let go a moment later
     assert migrate(empty, buckets=8, say=quiet).buckets == 8
 
 
