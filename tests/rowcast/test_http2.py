@@ -17,9 +17,11 @@ from rowcast.door import Bounds
 from rowcast.tls import Certificate
 from tests.certificates import make_certificate, trusting
 from tests.http2 import Http2Client, http2
-from tests.rowcast.served import Counts, at_kernel, lose, served
+from tests.rowcast.served import Counts, at_kernel, lose, served, soon
 from tests.rowcast.small_app import ANSWERS, CHUNK, App
 from tests.waiting import until
+
+__all__ = ["soon"]
 
 RESET_BURST = 2000
 
@@ -172,11 +174,8 @@ async def test_what_http2_could_say_and_we_do_not_do_is_refused(
     assert not counts
 
 
-async def test_a_window_that_is_never_opened_holds_little_and_only_its_own_stream(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, seconds in {"PATIENCE": 1.0, "LOOK": 0.2, "_TICK": 0.05}.items():
-        monkeypatch.setattr(f"rowcast.connections.{name}", seconds)
+@pytest.mark.usefixtures("soon")
+async def test_a_window_that_is_never_opened_holds_little_and_only_its_own_stream(tmp_path: Path) -> None:
     app, counts = App(), Counts()
     async with talking(app, tmp_path, counts) as (client, _, _):
         client.connection.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
@@ -191,11 +190,8 @@ async def test_a_window_that_is_never_opened_holds_little_and_only_its_own_strea
 
 
 @pytest.mark.slow
-async def test_who_reads_nothing_of_a_connection_is_freed_with_all_its_streams(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, seconds in {"PATIENCE": 1.0, "LOOK": 0.2, "_TICK": 0.05}.items():
-        monkeypatch.setattr(f"rowcast.connections.{name}", seconds)
+@pytest.mark.usefixtures("soon")
+async def test_who_reads_nothing_of_a_connection_is_freed_with_all_its_streams(tmp_path: Path) -> None:
     app, counts = App(), Counts()
     async with talking(app, tmp_path, counts) as (client, port, _):
         client.connection.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: (1 << 31) - 1})

@@ -9,18 +9,13 @@ import pytest
 
 from rowcast.door import Bounds
 from rowcast.serving import ServerName
-from tests.rowcast.served import GET, STREAM, Counts, at_kernel, connect, served, server, stuck
+from tests.rowcast.served import GET, STREAM, Counts, at_kernel, connect, served, server, soon, stuck
 from tests.rowcast.small_app import ANSWERS, CHUNK, App
 from tests.waiting import until
 
-__all__ = ["server"]
+__all__ = ["server", "soon"]
 
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds instead of half a minute."""
-    for name, seconds in {"PATIENCE": 1.0, "LOOK": 0.2, "_TICK": 0.05}.items():
-        monkeypatch.setattr(f"rowcast.connections.{name}", seconds)
+pytestmark = pytest.mark.usefixtures("soon")
 
 
 async def test_who_reads_nothing_is_freed_and_little_waits_for_it(server: ServerName) -> None:

@@ -14,11 +14,11 @@ import pytest
 from rowcast.door import Bounds
 from rowcast.serving import ServerName
 from tests.rig import Rig
-from tests.rowcast.served import STREAM, Counts, served_at, server
+from tests.rowcast.served import STREAM, Counts, served_at, server, soon
 from tests.rowcast.small_app import App
 from tests.waiting import until
 
-__all__ = ["server"]
+__all__ = ["server", "soon"]
 
 
 def unix(path: Path) -> socket.socket:
@@ -71,13 +71,6 @@ async def said(lines: AsyncIterator[str], text: str) -> None:
 
 async def _ready(http: httpx.AsyncClient) -> bool:
     return (await http.get("/readyz")).status_code == httpx.codes.OK
-
-
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds instead of half a minute."""
-    for name, seconds in {"PATIENCE": 1.0, "LOOK": 0.2, "_TICK": 0.05}.items():
-        monkeypatch.setattr(f"rowcast.connections.{name}", seconds)
 
 
 @pytest.mark.usefixtures("soon")
